@@ -1,0 +1,11 @@
+//! Real Redis (or Valkey) servers for tests, and what tests ask them.
+//!
+//! Only `store` and this crate may depend on the `redis` crate; what tests elsewhere need of it comes from here.
+
+mod keys;
+mod server;
+
+pub use ::redis::aio::MultiplexedConnection;
+pub use ::redis::{AsyncCommands, Client, Cmd, FromRedisValue, RedisError, RedisResult, Value, cmd, pipe};
+pub use keys::{KeyInfo, dump, keys_without_ttl};
+pub use server::{RedisServer, RedisServerBuilder};
