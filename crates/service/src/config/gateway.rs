@@ -1,0 +1,63 @@
+//! `[gateway]`: where and how the gateway listens.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, de};
+
+use super::size::Size;
+use super::value::{KIB, MIB, MINUTE, duration, number, size};
+
+/// Where the gateway listens, and what it takes from a connection.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GatewayConfig {
+    /// The address to listen on, IP and port; port 0 takes a free one. Default `127.0.0.1:8080`.
+    #[serde(deserialize_with = "listen")]
+    pub listen: SocketAddr,
+    /// What `statusUrl` and `eventsUrl` begin with: http or https, without a slash at the end. Default none:
+    /// they are paths.
+    #[serde(deserialize_with = "public_url")]
+    pub public_url: Option<String>,
+    /// How long a request's head may take to arrive. Default 10s, 100ms to 5m.
+    #[serde(deserialize_with = "duration::<_, 100, { 5 * MINUTE }>")]
+    pub header_timeout: Duration,
+    /// The largest head of a request, in bytes. Default 16 KiB, 8 KiB to 1 MiB.
+    #[serde(deserialize_with = "size::<_, { 8 * KIB }, MIB>")]
+    pub max_head: Size,
+    /// How many connections may be open at once; more wait to be accepted. Default 100,000, 1 to 10,000,000.
+    #[serde(deserialize_with = "number::<_, _, 1, 10_000_000>")]
+    pub max_connections: u32,
+}
+
+impl Default for GatewayConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            public_url: None,
+            header_timeout: Duration::from_secs(10),
+            max_head: Size::kib(16),
+            max_connections: 100_000,
+        }
+    }
+}
+
+/// Reads an address to listen on.
+pub(super) fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(|_| {
+        let allowed = "an IP address and a port, such as \"127.0.0.1:8080\" or \"[::]:8080\"";
+        de::Error::invalid_value(de::Unexpected::Str(&text), &allowed)
+    })
+}
+
+fn public_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or_default();
+    let legal = |b: u8| b.is_ascii_graphic() && !matches!(b, b'?' | b'#' | b'"' | b'\\' | b'<' | b'>' | b'@');
+    if !rest.is_empty() && !rest.starts_with('/') && !rest.ends_with('/') && rest.bytes().all(legal) {
+        return Ok(Some(text));
+    }
+    let allowed = "an http or https URL without a slash at the end, such as \"https://jobs.example.com\"";
+    Err(de::Error::invalid_value(de::Unexpected::Str(&text), &allowed))
+}
