@@ -1,1 +1,50 @@
-//! store
+//! Everything that is Redis. No other crate knows that Redis exists.
+//!
+//! # The key space
+//!
+//! All keys begin with `jc:{<tag>}:`; the tag decides the slot, and one partition's keys all lie in one slot:
+//!
+//! ```text
+//!  submit ──► job:<id>  hash    what is known of the job, and its lease
+//!             log:<id>  list    its events ─────────────► live:<id>  channel
+//!             jobsof:<owner>, failedof:<owner>            indexes by creation
+//!             feedof:<owner> list ──────────────────────► feedlive:<owner>  channel
+//!             idem:<owner>:<hash>                         Idempotency-Key → job
+//!             ready:<task> zset of owners ─► readyof:<task>:<owner> zset of jobs ── bell:<task> wakes a worker
+//!  claim  ──► running:<task> zset by lease end,  claim:<token> → job
+//!  sweep  ──► deadlines, expiry zsets by time;  sweeper hash;  tasks set
+//! ```
+//!
+//! # The rules
+//!
+//! A change is a **step**: one script, all or nothing, and a repeat of it answers as the first time ([`step`]). Every write
+//! of an attempt carries its lease token. Time is Redis' own, read once per script. Scripts that must go on while a slot
+//! moves touch only the keys that they name; the others also name `still:1` and `still:2`, two keys that never exist, which
+//! hold them at TRYAGAIN until the move is over. See `docs/ARCHITECTURE.md`.
+
+mod bell;
+mod connect;
+mod counters;
+mod error;
+mod keys;
+pub mod live;
+mod options;
+mod partition;
+mod script;
+pub mod step;
+mod store;
+mod sweeper;
+
+pub use counters::Counters;
+pub use error::{StoreError, WorkError};
+pub use live::{LiveSink, Subscription};
+pub use options::{Options, Target, TargetError};
+pub use step::cancel::CancelError;
+pub use step::claim::Claimed;
+pub use step::end::{End, Ended};
+pub use step::read::{LogRead, Peek};
+pub use step::submit::{Idempotency, NewJob, SubmitError, Submitted};
+pub use step::sweep::Swept;
+pub use step::{Batch, Held, Lease};
+pub use store::Store;
+pub use sweeper::{SweepOptions, sweep_until};

@@ -1,0 +1,33 @@
+//! What can go wrong with Redis.
+
+/// Why a call to Redis had no answer.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Redis could not be reached, or didn't answer, within the patience. The call may or may not have happened; a repeat of
+    /// the same step is safe.
+    #[error("Redis is unavailable: {0}")]
+    Unavailable(String),
+    /// Redis is at its memory limit and refuses to grow. Nothing was written.
+    #[error("Redis is full: raise maxmemory, or wait for jobs to expire")]
+    Full,
+    /// Redis answered with an error that waiting doesn't mend, such as missing rights. The sentence is for the operator.
+    #[error("Redis refused: {0}")]
+    Refused(String),
+    /// Redis holds something that this version can't read. The sentence is for the operator.
+    #[error("Redis holds something unreadable: {0}")]
+    Unreadable(String),
+}
+
+/// Why a call of an attempt was refused.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum WorkError {
+    /// The token is not the job's lease (any more): another attempt or the sweep replaced it, or the attempt has ended.
+    #[error("the lease is lost")]
+    LeaseLost,
+    /// The batch number is higher than the one after the last: a write before it is missing.
+    #[error("the batch number skips one")]
+    BatchGap,
+    /// Redis had no answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}

@@ -1,0 +1,66 @@
+#!lua flags=allow-oom
+-- claim: takes the next ready job of one of the tasks and starts an attempt.
+-- KEYS  1 still:1   2 still:2
+-- ARGV  1 now or ''   2 random   3 token   4 lease ms   5… tasks, the preferred first
+-- Reply {} : nothing is ready
+--       | {id, task, owner, payload, attempt, maxAttempts, lease end, ms until its run limit, unclaimed ended meanwhile}
+-- Repeat: recognised by the token; answers with the same job, or {} once that lease is lost.
+local prefix = string.sub(KEYS[1], 1, -8)
+local random, token, lease = ARGV[2], ARGV[3], tonumber(ARGV[4])
+local claim_key = prefix .. 'claim:' .. token
+local now = clock(ARGV[1])
+local late = 0
+
+local function answer(job)
+  local limit = math.min(job.startedAt + job.timeout, job.deadline)
+  return { job.id, job.task, job.owner, redis.call('HGET', job.key, 'payload'), job.attempt, job.maxAttempts,
+    job.leaseUntil, math.max(0, limit - now), late }
+end
+
+local claimed = redis.call('GET', claim_key)
+if claimed then
+  local job = load_job(prefix .. 'job:' .. claimed, claimed)
+  return job and job.status == 'processing' and job.lease == token and answer(job) or {}
+end
+
+-- The next job of `task` that may start; passes over those that are gone and ends those whose time is up.
+local function next_job(task)
+  local ready = prefix .. 'ready:' .. task
+  for _ = 1, 100 do
+    local owner = redis.call('ZRANGE', ready, 0, 0)[1]
+    if not owner then return nil end
+    local readyof = prefix .. 'readyof:' .. task .. ':' .. owner
+    local id = redis.call('ZRANGE', readyof, 0, 0)[1]
+    local job = id and load_job(prefix .. 'job:' .. id, id)
+    if not job or job.status ~= 'pending' then
+      dequeue(prefix, { task = task, owner = owner, id = id or '' })
+    elseif end_if_late(prefix, job, now, random) then
+      late = late + 1
+    else
+      dequeue(prefix, job)
+      if redis.call('ZSCORE', ready, owner) then redis.call('ZADD', ready, int(next_turn(ready)), owner) end
+      return job
+    end
+  end
+end
+
+local job
+for i = 5, #ARGV do
+  job = next_job(ARGV[i])
+  if job then break end
+end
+if not job then return {} end
+
+job.status, job.attempt, job.lease, job.leaseUntil = 'processing', job.attempt + 1, token, now + lease
+tell(prefix, job, now, random, 'started', '')
+job.startedAt = job.at
+save_job(job, { 'status', 'processing', 'attempt', int(job.attempt), 'lease', token, 'leaseUntil', int(job.leaseUntil),
+  'leaseMs', int(lease), 'startedAt', int(job.startedAt), 'batch', '0', 'progress', 'null', 'message', 'null' })
+redis.call('HDEL', job.key, 'error', 'errorCode')
+redis.call('ZADD', prefix .. 'running:' .. job.task, int(job.leaseUntil), job.id)
+redis.call('ZADD', prefix .. 'deadlines', int(math.min(job.startedAt + job.timeout, job.deadline)), job.id)
+redis.call('SET', claim_key, job.id, 'PX', int(lease))
+for i = 5, #ARGV do
+  if redis.call('EXISTS', prefix .. 'ready:' .. ARGV[i]) == 1 then ring(prefix, ARGV[i]) end
+end
+return answer(job)

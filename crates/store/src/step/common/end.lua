@@ -1,0 +1,84 @@
+-- How an attempt or a job ends. Every way to an end goes through here, so that all leave the same things behind.
+
+local DAY = 24 * 3600 * 1000
+
+-- Ends the job: event, state, TTLs, indexes, queue. `fields` go to log and feed, `private` to the log alone; `more` are
+-- pairs for the hash; `by` is the token of the call, by which its repeat is recognised ('' for the sweep).
+local function finish(prefix, job, now, random, status, fields, private, more, by)
+  local was = job.status
+  tell(prefix, job, now, random, status, fields, private)
+  local expires = now + job.retention
+  local pairs = { 'status', status, 'finishedAt', int(job.at), 'expiresAt', int(expires), 'endedBy', by }
+  for _, value in ipairs(more) do pairs[#pairs + 1] = value end
+  job.status = status
+  save_job(job, pairs)
+
+  redis.call('PEXPIRE', job.key, int(job.retention))
+  redis.call('PEXPIRE', prefix .. 'log:' .. job.id, int(job.retention))
+  redis.call('ZADD', prefix .. 'expiry', int(expires), job.owner .. ':' .. job.id)
+  if job.idem ~= '' then
+    redis.call('PEXPIRE', prefix .. 'idem:' .. job.owner .. ':' .. job.idem,
+      int(math.max(DAY - (now - job.createdAt), job.retention)))
+  end
+  if status == 'failed' then redis.call('ZADD', prefix .. 'failedof:' .. job.owner, 0, job.id) end
+  redis.call('ZREM', prefix .. 'deadlines', job.id)
+  if was == 'pending' then dequeue(prefix, job) end
+end
+
+-- The error and its code as event fields and as hash pairs; `error` is JSON text.
+local function failure(error, code)
+  return ',"error":' .. error .. ',"errorCode":"' .. code .. '"', { 'error', error, 'errorCode', code }
+end
+
+-- Gives back a job's running place and its lease.
+local function free_place(prefix, job)
+  redis.call('ZREM', prefix .. 'running:' .. job.task, job.id)
+  redis.call('HDEL', job.key, 'lease', 'leaseUntil')
+end
+
+local function fail(prefix, job, now, random, error, code, by)
+  local fields, more = failure(error, code)
+  free_place(prefix, job)
+  finish(prefix, job, now, random, 'failed', fields, '', more, by)
+end
+
+-- Back to the queue, ready at once. `code` nil is an attempt given back: it doesn't count.
+local function retry(prefix, job, now, random, error, code, by)
+  free_place(prefix, job)
+  job.status = 'pending'
+  tell(prefix, job, now, random, 'retrying', ',"error":' .. error .. ',"errorCode":' .. (code and '"' .. code .. '"' or 'null') ..
+    ',"retryAt":"' .. rfc3339(math.max(now, job.at)) .. '"')
+  save_job(job, { 'status', 'pending', 'error', error, 'errorCode', code or '', 'endedBy', by,
+    'givenBack', int(job.givenBack + (code and 0 or 1)) })
+  redis.call('ZADD', prefix .. 'deadlines', int(job.deadline), job.id)
+  enqueue(prefix, job)
+end
+
+-- Another attempt if there may be one, else the end.
+local function retry_or_fail(prefix, job, now, random, error, code, by)
+  if job.attempt - job.givenBack < job.maxAttempts then
+    retry(prefix, job, now, random, error, code, by)
+    return 'retrying'
+  end
+  fail(prefix, job, now, random, error, code, by)
+  return 'failed'
+end
+
+-- Ends the job if one of its limits has passed. Returns the error code, or nil if none has.
+local function end_if_late(prefix, job, now, random)
+  local code, error
+  if job.status == 'pending' and job.attempt == 0 and now >= job.queueLimit then
+    code = 'unclaimed'
+    error = string.format('"no worker took the job within %g s (queueTimeout)"', (job.queueLimit - job.createdAt) / 1000)
+  elseif now >= job.deadline then
+    code = 'timeout'
+    error = string.format('"the job did not end within %g s (deadline)"', (job.deadline - job.createdAt) / 1000)
+  elseif job.status == 'processing' and now >= job.startedAt + job.timeout then
+    code = 'timeout'
+    error = string.format('"attempt %d ran longer than %g s (timeout)"', job.attempt, job.timeout / 1000)
+  else
+    return nil
+  end
+  fail(prefix, job, now, random, error, code, '')
+  return code
+end

@@ -1,0 +1,29 @@
+-- A job's hash. Absent fields are ''; absent numbers are 0.
+
+local JOB_FIELDS = { 'owner', 'task', 'status', 'lease', 'endedBy', 'mark', 'idem',
+  'attempt', 'maxAttempts', 'givenBack', 'createdAt', 'startedAt', 'timeout', 'deadline', 'queueLimit', 'retention',
+  'expiresAt', 'leaseUntil', 'leaseMs', 'seq', 'at', 'batch', 'logBytes', 'logMax', 'logMaxBytes' }
+local FIRST_NUMBER = 8
+
+-- The job, or nil where there is none.
+local function load_job(key, id)
+  local values = redis.call('HMGET', key, unpack(JOB_FIELDS))
+  if not values[3] then return nil end
+  local job = { id = id, key = key }
+  for i, name in ipairs(JOB_FIELDS) do
+    local value = values[i] or ''
+    if i >= FIRST_NUMBER then value = tonumber(value) or 0 end
+    job[name] = value
+  end
+  return job
+end
+
+-- Saves what an event changed, and the pairs in `more`.
+local function save_job(job, more)
+  redis.call('HSET', job.key, 'seq', string.format('%d', job.seq), 'mark', job.mark, 'at', string.format('%d', job.at),
+    'logBytes', string.format('%d', job.logBytes), unpack(more))
+end
+
+local function int(n) return string.format('%d', n) end
+
+local function is_terminal(status) return status == 'completed' or status == 'failed' or status == 'cancelled' end

@@ -1,0 +1,20 @@
+#!lua flags=allow-oom
+-- release: a worker that shuts down gives an attempt back; it doesn't count, and another worker may start at once.
+-- KEYS  1 still:1   2 still:2
+-- ARGV  1 now or ''   2 random   3 id   4 token
+-- Reply {'ok', lease end} | {'cancelled', lease end} | {'lost'}
+-- Repeat: recognised by the token.
+local prefix = string.sub(KEYS[1], 1, -8)
+local id, token = ARGV[3], ARGV[4]
+local job = load_job(prefix .. 'job:' .. id, id)
+if not job then return { 'lost' } end
+local now = clock(ARGV[1])
+if job.status == 'cancelled' and job.lease == token then
+  redis.call('ZREM', prefix .. 'running:' .. job.task, id)
+  return { 'cancelled', job.leaseUntil }
+end
+if job.lease ~= token or job.status ~= 'processing' then
+  return job.endedBy == token and { 'ok', now } or { 'lost' }
+end
+retry(prefix, job, now, ARGV[2], '"the worker shut down and gave the attempt back"', nil, token)
+return { 'ok', now }

@@ -1,0 +1,52 @@
+#!lua
+-- submit: makes a job and puts it in the queue, or finds the one that its Idempotency-Key made.
+-- KEYS  1 still:1   2 still:2 (their partition is the job's)
+-- ARGV  1 now or ''   2 random   3 id   4 owner   5 task   6 payload   7 metadata or ''   8 maxAttempts   9 timeout ms
+--       10 deadline ms   11 queue limit ms   12 retention ms   13 log events   14 log bytes
+--       15 sha256 of the Idempotency-Key or ''   16 fingerprint of the request
+-- Reply {'created', id} | {'replayed', id} | {'mismatch', id}: the key was used with another request
+--       | {'expired', id}: the key's job is gone
+-- Repeat: recognised by the id.
+-- Errors: OOM, when Redis is full.
+local prefix = string.sub(KEYS[1], 1, -8)
+local id, owner, task, idem, fingerprint = ARGV[3], ARGV[4], ARGV[5], ARGV[15], ARGV[16]
+local key = prefix .. 'job:' .. id
+local idem_key = prefix .. 'idem:' .. owner .. ':' .. idem
+
+if redis.call('EXISTS', key) == 1 then return { 'created', id } end
+if idem ~= '' then
+  local record = redis.call('GET', idem_key)
+  if record then
+    local first, print = string.match(record, '^(%S+) (%S+)$')
+    if first == id then return { 'created', id } end
+    if print ~= fingerprint then return { 'mismatch', first } end
+    return { redis.call('EXISTS', prefix .. 'job:' .. first) == 1 and 'replayed' or 'expired', first }
+  end
+end
+
+local now, random = clock(ARGV[1]), ARGV[2]
+local deadline, retention = tonumber(ARGV[10]), tonumber(ARGV[12])
+-- No living job can expire: it ends at its deadline at the latest, and a sweep that is late has days.
+local life = deadline + math.max(retention, 7 * DAY)
+local queue_limit = math.min(now + tonumber(ARGV[11]), now + deadline)
+local job = { id = id, key = key, owner = owner, task = task, status = 'pending', attempt = 0, seq = 0, mark = '000000',
+  at = now, logBytes = 0, logMax = tonumber(ARGV[13]), logMaxBytes = tonumber(ARGV[14]), createdAt = now,
+  expiresAt = now + life }
+
+tell(prefix, job, now, random, 'queued', ',"task":"' .. task .. '"')
+save_job(job, { 'owner', owner, 'task', task, 'status', 'pending', 'payload', ARGV[6], 'attempt', '0',
+  'maxAttempts', ARGV[8], 'createdAt', int(now), 'timeout', ARGV[9], 'deadline', int(now + deadline),
+  'queueLimit', int(queue_limit), 'retention', ARGV[12], 'expiresAt', int(job.expiresAt), 'logMax', ARGV[13],
+  'logMaxBytes', ARGV[14] })
+if ARGV[7] ~= '' then redis.call('HSET', key, 'metadata', ARGV[7]) end
+redis.call('PEXPIRE', key, int(life))
+if idem ~= '' then
+  redis.call('HSET', key, 'idem', idem)
+  redis.call('SET', idem_key, id .. ' ' .. fingerprint, 'PX', int(math.max(DAY, life)))
+end
+redis.call('ZADD', prefix .. 'jobsof:' .. owner, 0, id)
+redis.call('ZADD', prefix .. 'expiry', int(job.expiresAt), owner .. ':' .. id)
+redis.call('ZADD', prefix .. 'deadlines', int(queue_limit), id)
+redis.call('SADD', prefix .. 'tasks', task)
+enqueue(prefix, job)
+return { 'created', id }
