@@ -37,9 +37,9 @@ fn random() -> u64 {
 }
 
 /// Waits until something accepts connections at `addr`; panics at the deadline.
-pub async fn wait_port(addr: impl ToSocketAddrs + Copy + std::fmt::Debug, deadline: Duration) {
+pub async fn wait_port(addr: impl ToSocketAddrs + std::fmt::Debug, deadline: Duration) {
     eventually_ok(deadline, &format!("something listens on {addr:?}"), async || {
-        TcpStream::connect(addr).await.map(drop)
+        TcpStream::connect(&addr).await.map(drop)
     })
     .await;
 }
