@@ -17,6 +17,7 @@ mod key;
 mod load;
 mod log;
 mod overrides;
+mod refusal;
 mod size;
 mod source;
 mod store;
@@ -89,3 +90,8 @@ impl Config {
         load::load(path, overrides)
     }
 }
+
+#[cfg(test)]
+mod file_test;
+#[cfg(test)]
+mod tests;

@@ -41,7 +41,7 @@ pub enum Finished {
     Cut {
         /// What made it hard.
         why: Cut,
-        /// How many tasks were still running when it became hard.
+        /// How many tasks were still running when it was seen to be hard.
         running: usize,
         /// How many of them didn't end even then, and were given up.
         abandoned: usize,
@@ -63,7 +63,10 @@ impl fmt::Display for Finished {
             Self::Drained => f.write_str("stopped, all work done"),
             Self::Cut { why, running, abandoned } => {
                 let why = if *why == Cut::Limit { "the time limit" } else { "a second request" };
-                write!(f, "stopped by {why}: {running} tasks were running, {abandoned} of them didn't end")
+                write!(
+                    f,
+                    "stopped by {why}: tasks running then: {running}, still running after it: {abandoned}"
+                )
             }
         }
     }
@@ -124,8 +127,8 @@ impl Shutdown {
         self.0.tasks.close();
         let why = tokio::select! {
             biased;
-            () = self.0.tasks.wait() => return Finished::Drained,
             () = self.0.hard.cancelled() => Cut::Asked,
+            () = self.0.tasks.wait() => return Finished::Drained,
             () = tokio::time::sleep(limit) => Cut::Limit,
         };
         let running = self.0.tasks.len();
@@ -191,11 +194,18 @@ mod tests {
         until(&shutdown, shutdown.hard());
         shutdown.stop_soft();
         let (finished, ()) = tokio::join!(shutdown.finish(LONG), async { shutdown.stop_hard() });
-        assert_eq!(finished, Finished::Cut { why: Cut::Asked, running: 1, abandoned: 0 });
-        assert_eq!(
-            finished.to_string(),
-            "stopped by a second request: 1 tasks were running, 0 of them didn't end"
-        );
+        assert!(matches!(finished, Finished::Cut { why: Cut::Asked, abandoned: 0, .. }), "{finished:?}");
+    }
+
+    #[test]
+    fn the_end_is_told_in_a_sentence() {
+        let cut = Finished::Cut { why: Cut::Limit, running: 3, abandoned: 1 };
+        for (finished, said) in [
+            (Finished::Drained, "stopped, all work done"),
+            (cut, "stopped by the time limit: tasks running then: 3, still running after it: 1"),
+        ] {
+            assert_eq!(finished.to_string(), said);
+        }
     }
 
     #[tokio::test]

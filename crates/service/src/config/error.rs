@@ -67,13 +67,13 @@ pub enum ConfigError {
         allowed: Vec<String>,
     },
     /// A value that its key can't have.
-    #[error("{at}: `{key}` {message}")]
+    #[error("{at}: `{key}`{message}")]
     BadValue {
         /// Where it was set.
         at: Place,
         /// The key.
         key: Key,
-        /// What is wrong with it, and what is allowed.
+        /// What is wrong with it, and what is allowed; goes on right behind the key.
         message: String,
     },
     /// Two values that can't stand together; the message names both keys.

@@ -59,7 +59,7 @@ impl Key {
         };
         // `store` and `auth` as a whole too: a mistyped override could have put anything there.
         match name(0) {
-            "auth" => name(1) != "anonymous",
+            "auth" => name(1) != "anonymous" && !matches!(name(3), "owner" | "scopes"),
             "store" => matches!(name(1), "" | "url"),
             _ => false,
         }

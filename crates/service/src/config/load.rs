@@ -8,6 +8,7 @@ use toml::{Table, Value};
 use super::error::{ConfigError, Place};
 use super::key::{Key, Part};
 use super::overrides::Override;
+use super::refusal::refused;
 use super::source::Sources;
 use super::tasks::Runs;
 use super::{Config, Loaded, check};
@@ -98,43 +99,6 @@ fn set(table: &mut Table, parts: &[Part], value: Value) {
     if let Value::Table(inner) = inner {
         set(inner, rest, value);
     }
-}
-
-/// An error of ours from what serde says about `key`. Serde's sentences have a fixed form:
-/// "unknown field `a`, expected one of `b`, `c`", "invalid value: string "a", expected …".
-fn refused(at: Place, key: Key, message: &str) -> ConfigError {
-    let message = message.trim_end();
-    let quoted =
-        |text: &str| -> Vec<String> { text.split('`').skip(1).step_by(2).map(str::to_owned).collect() };
-    if let Some(rest) = message.strip_prefix("unknown field ") {
-        let mut names = quoted(rest);
-        let name = if names.is_empty() { String::new() } else { names.remove(0) };
-        let key = if key.last_name() == Some(name.as_str()) { key } else { key.child(&name) };
-        return ConfigError::UnknownKey { at, key, allowed: names };
-    }
-    if let Some(rest) = message.strip_prefix("missing field ") {
-        let key = key.child(rest.trim_matches('`'));
-        return ConfigError::BadValue { at, key, message: "is missing".to_owned() };
-    }
-    if let Some(rest) = message.strip_prefix("unknown variant ") {
-        let mut names = quoted(rest);
-        let name = if names.is_empty() { String::new() } else { names.remove(0) };
-        let found = if key.is_secret() { "is something else".to_owned() } else { format!("is \"{name}\"") };
-        let message = format!("{found}; allowed: {}", names.join(", "));
-        return ConfigError::BadValue { at, key, message };
-    }
-    let rest = message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: "));
-    if let Some((found, allowed)) = rest.and_then(|rest| rest.split_once(", expected ")) {
-        let found = found.strip_prefix("string ").unwrap_or(found);
-        let message = if key.is_secret() && !found.starts_with("a text of") && !found.starts_with("an empty")
-        {
-            format!("can't be this; allowed: {allowed}")
-        } else {
-            format!("is {found}; allowed: {allowed}")
-        };
-        return ConfigError::BadValue { at, key, message };
-    }
-    ConfigError::BadValue { at, key, message: message.to_owned() }
 }
 
 /// The folder that relative paths start from.

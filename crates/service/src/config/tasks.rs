@@ -77,13 +77,11 @@ struct Written {
 /// Why a task's table is refused.
 #[derive(Debug, thiserror::Error)]
 enum BadTask {
-    #[error(
-        "has both `handler` and `command`; allowed: one of them, or neither for a task of workers over HTTP"
-    )]
+    #[error("both `handler` and `command`; allowed: one of them, or neither for a task of workers over HTTP")]
     Both,
-    #[error("has an empty `command`; allowed: a list of the program and its arguments")]
+    #[error("an empty `command`; allowed: a list of the program and its arguments")]
     EmptyCommand,
-    #[error("has an empty `handler`; allowed: the name of a built-in handler")]
+    #[error("an empty `handler`; allowed: the name of a built-in handler")]
     EmptyHandler,
 }
 

@@ -24,9 +24,17 @@ pub(super) const MIB: u64 = 1 << 20;
 /// Bytes of a GiB.
 pub(super) const GIB: u64 = 1 << 30;
 
-/// A duration as people write it, as the reader of it would: `30s`, `1h 30m`.
+/// A duration as people write it, in the form that [`duration`] reads: `30s`, `1h 30m`, `7d`. Whole milliseconds.
 pub(super) fn show(duration: Duration) -> String {
-    humantime::format_duration(duration).to_string()
+    let mut rest = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let mut words = Vec::new();
+    for (unit, length) in [("d", DAY), ("h", HOUR), ("m", MINUTE), ("s", SECOND), ("ms", 1)] {
+        if rest >= length {
+            words.push(format!("{}{unit}", rest / length));
+            rest %= length;
+        }
+    }
+    if words.is_empty() { "0s".to_owned() } else { words.join(" ") }
 }
 
 /// Reads a duration such as `"1h 30m"`, from `MIN` to `MAX` milliseconds.
@@ -153,4 +161,25 @@ where
     D: Deserializer<'de>,
 {
     size::<D, MIN, MAX>(deserializer).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_shown_as_they_are_read() {
+        for (ms, shown) in [
+            (0, "0s"),
+            (50, "50ms"),
+            (7_500, "7s 500ms"),
+            (90 * MINUTE, "1h 30m"),
+            (7 * DAY, "7d"),
+            (365 * DAY, "365d"),
+        ] {
+            let duration = Duration::from_millis(ms);
+            assert_eq!(show(duration), shown);
+            assert_eq!(humantime::parse_duration(shown), Ok(duration));
+        }
+    }
 }
