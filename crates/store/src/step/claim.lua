@@ -12,9 +12,8 @@ local now = clock(ARGV[1])
 local late = 0
 
 local function answer(job)
-  local limit = math.min(job.startedAt + job.timeout, job.deadline)
   return { job.id, job.task, job.owner, redis.call('HGET', job.key, 'payload'), job.attempt, job.maxAttempts,
-    job.leaseUntil, math.max(0, limit - now), late }
+    job.leaseUntil, math.max(0, next_limit(job) - now), late }
 end
 
 local claimed = redis.call('GET', claim_key)
@@ -58,7 +57,7 @@ save_job(job, { 'status', 'processing', 'attempt', int(job.attempt), 'lease', to
   'leaseMs', int(lease), 'startedAt', int(job.startedAt), 'batch', '0', 'progress', 'null', 'message', 'null' })
 redis.call('HDEL', job.key, 'error', 'errorCode')
 redis.call('ZADD', prefix .. 'running:' .. job.task, int(job.leaseUntil), job.id)
-redis.call('ZADD', prefix .. 'deadlines', int(math.min(job.startedAt + job.timeout, job.deadline)), job.id)
+redis.call('ZADD', prefix .. 'deadlines', int(next_limit(job)), job.id)
 redis.call('SET', claim_key, job.id, 'PX', int(lease))
 for i = 5, #ARGV do
   if redis.call('EXISTS', prefix .. 'ready:' .. ARGV[i]) == 1 then ring(prefix, ARGV[i]) end

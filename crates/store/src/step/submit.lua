@@ -30,7 +30,7 @@ local deadline, retention = tonumber(ARGV[10]), tonumber(ARGV[12])
 local life = deadline + math.max(retention, 7 * DAY)
 local queue_limit = math.min(now + tonumber(ARGV[11]), now + deadline)
 local job = { id = id, key = key, owner = owner, task = task, status = 'pending', attempt = 0, seq = 0, mark = '000000',
-  at = now, logBytes = 0, logMax = tonumber(ARGV[13]), logMaxBytes = tonumber(ARGV[14]), createdAt = now,
+  at = now, logBytes = 0, logMax = tonumber(ARGV[13]), logMaxBytes = tonumber(ARGV[14]), createdAt = now, queueLimit = queue_limit,
   expiresAt = now + life }
 
 tell(prefix, job, now, random, 'queued', ',"task":"' .. task .. '"')
@@ -46,7 +46,7 @@ if idem ~= '' then
 end
 redis.call('ZADD', prefix .. 'jobsof:' .. owner, 0, id)
 redis.call('ZADD', prefix .. 'expiry', int(job.expiresAt), owner .. ':' .. id)
-redis.call('ZADD', prefix .. 'deadlines', int(queue_limit), id)
+redis.call('ZADD', prefix .. 'deadlines', int(next_limit(job)), id)
 redis.call('SADD', prefix .. 'tasks', task)
 enqueue(prefix, job)
 return { 'created', id }

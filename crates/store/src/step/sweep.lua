@@ -56,7 +56,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', deadlines, '-inf', int(now), 'LI
     if code then
       count('failed', code)
     else
-      redis.call('ZADD', deadlines, int(job.deadline), id)
+      redis.call('ZADD', deadlines, int(next_limit(job)), id)
     end
   end
 end

@@ -8,10 +8,10 @@ local function finish(prefix, job, now, random, status, fields, private, more, b
   local was = job.status
   tell(prefix, job, now, random, status, fields, private)
   local expires = now + job.retention
-  local pairs = { 'status', status, 'finishedAt', int(job.at), 'expiresAt', int(expires), 'endedBy', by }
-  for _, value in ipairs(more) do pairs[#pairs + 1] = value end
+  local changed = { 'status', status, 'finishedAt', int(job.at), 'expiresAt', int(expires), 'endedBy', by }
+  for _, value in ipairs(more) do changed[#changed + 1] = value end
   job.status = status
-  save_job(job, pairs)
+  save_job(job, changed)
 
   redis.call('PEXPIRE', job.key, int(job.retention))
   redis.call('PEXPIRE', prefix .. 'log:' .. job.id, int(job.retention))
@@ -28,6 +28,12 @@ end
 -- The error and its code as event fields and as hash pairs; `error` is JSON text.
 local function failure(error, code)
   return ',"error":' .. error .. ',"errorCode":"' .. code .. '"', { 'error', error, 'errorCode', code }
+end
+
+-- The time of the next limit that ends a living job.
+local function next_limit(job)
+  if job.status == 'processing' then return math.min(job.startedAt + job.timeout, job.deadline) end
+  return job.attempt == 0 and job.queueLimit or job.deadline
 end
 
 -- Gives back a job's running place and its lease.
@@ -50,7 +56,7 @@ local function retry(prefix, job, now, random, error, code, by)
     ',"retryAt":"' .. rfc3339(math.max(now, job.at)) .. '"')
   save_job(job, { 'status', 'pending', 'error', error, 'errorCode', code or '', 'endedBy', by,
     'givenBack', int(job.givenBack + (code and 0 or 1)) })
-  redis.call('ZADD', prefix .. 'deadlines', int(job.deadline), job.id)
+  redis.call('ZADD', prefix .. 'deadlines', int(next_limit(job)), job.id)
   enqueue(prefix, job)
 end
 

@@ -1,0 +1,58 @@
+//! Bells: how an idle process hears that there is work.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use model::{Partition, TaskName};
+
+use crate::connect::Request;
+use crate::keys::keys_of;
+use crate::script::Script;
+use crate::step::QUEUE;
+use crate::{Store, StoreError};
+
+static RING: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("step/ring.lua"), &[QUEUE]));
+
+/// How much longer than its wait a bell's reply may take before the connection counts as dead.
+const REPLY_GRACE: Duration = Duration::from_secs(2);
+
+impl Store {
+    /// Waits at the bells of `tasks` in `partition`, for `wait` at most, and takes the first ring: the caller must now claim, or
+    /// ring for somebody else. `None` if nothing rang. Uses a connection of its own meanwhile.
+    pub async fn wait_for_bell(
+        &self,
+        partition: Partition,
+        tasks: &[TaskName],
+        wait: Duration,
+    ) -> Result<Option<TaskName>, StoreError> {
+        let keys = keys_of(self.prefix(), partition)?;
+        let bells: Vec<_> = tasks.iter().map(|task| keys.bell(task)).collect();
+        let mut cmd = redis::cmd("BLPOP");
+        cmd.arg(&bells).arg(wait.as_secs_f64());
+        let mut connection = self.router().waiting(keys.slot).await?;
+        let reply = tokio::time::timeout(wait + REPLY_GRACE, cmd.query_async::<Option<(String, String)>>(&mut connection));
+        match reply.await {
+            Ok(Ok(rang)) => {
+                self.counters().round_trips.inc();
+                Ok(rang.and_then(|(bell, _)| bells.iter().position(|own| *own == bell)).map(|at| tasks[at].clone()))
+            }
+            // A reply that is late or broken would be the next command's: this connection is done for.
+            Ok(Err(error)) => {
+                drop(deadpool_redis::Connection::take(connection));
+                Err(StoreError::Unavailable(error.to_string()))
+            }
+            Err(_) => {
+                drop(deadpool_redis::Connection::take(connection));
+                Err(StoreError::Unavailable("no answer at the bell".into()))
+            }
+        }
+    }
+
+    /// Rings for one idle worker of `task`: for a caller that took a ring and can't use it.
+    pub async fn ring(&self, partition: Partition, task: &TaskName) -> Result<(), StoreError> {
+        let keys = keys_of(self.prefix(), partition)?;
+        let call = RING.call(keys.still()).arg(task);
+        self.router().call(keys.slot, &Request::Script(&call)).await?;
+        Ok(())
+    }
+}

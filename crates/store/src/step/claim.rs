@@ -1,0 +1,85 @@
+//! claim: the next ready job, and the start of an attempt.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use model::{ErrorCode, JobId, Json, Owner, Partition, Status, TaskName, Timestamp, Token};
+
+use super::reply::{Reply, unreadable};
+use super::{ALL, Lease, millis, random_word};
+use crate::connect::Request;
+use crate::keys::keys_of;
+use crate::script::Script;
+use crate::{Store, StoreError};
+
+static CLAIM: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("claim.lua"), ALL));
+
+/// A job that was claimed.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Claimed {
+    /// The right to the attempt.
+    pub lease: Lease,
+    /// The kind of work.
+    pub task: TaskName,
+    /// Whose job it is.
+    pub owner: Owner,
+    /// What it is about.
+    pub payload: Json,
+    /// The number of this attempt, from 1.
+    pub attempt: u32,
+    /// How many attempts there may be.
+    pub max_attempts: u32,
+    /// Until when the lease lasts unless renewed, by Redis' clock.
+    pub expires_at: Timestamp,
+    /// How long the attempt may run from now: its run limit, or what is left of the job's deadline.
+    pub time_left: Duration,
+}
+
+impl Claimed {
+    /// The claimed job.
+    pub fn job(&self) -> JobId {
+        self.lease.job
+    }
+}
+
+impl Store {
+    /// Claims the next ready job in `partition` of one of `tasks`, the preferred first, with the caller's `token`, for
+    /// `duration`. `None` if nothing is ready. A repeat with the same token answers with the same job.
+    pub async fn claim(
+        &self,
+        partition: Partition,
+        tasks: &[TaskName],
+        token: Token,
+        duration: Duration,
+    ) -> Result<Option<Claimed>, StoreError> {
+        let keys = keys_of(self.prefix(), partition)?;
+        let mut call =
+            CLAIM.call(keys.still()).arg(self.now_word()).arg(random_word()).arg(token).arg(millis(duration));
+        for task in tasks {
+            call = call.arg(task);
+        }
+        let mut reply = Reply::new(self.router().call(keys.slot, &Request::Script(&call)).await?)?;
+        if reply.is_empty() {
+            return Ok(None);
+        }
+        let job = reply.parse()?;
+        let (task, owner) = (reply.parse()?, reply.parse()?);
+        let payload = reply.text()?;
+        let claimed = Claimed {
+            lease: Lease { job, token, duration },
+            task,
+            owner,
+            payload: Json::parse(&payload).map_err(|error| unreadable(&error))?,
+            attempt: reply.parse()?,
+            max_attempts: reply.parse()?,
+            expires_at: reply.time()?,
+            time_left: Duration::from_millis(reply.parse()?),
+        };
+        let late: u64 = reply.parse()?;
+        for _ in 0..late {
+            // The few jobs whose limit passed at the head of the queue; which limit it was doesn't matter to a counter.
+            self.count_end(Status::Failed, Some(ErrorCode::Unclaimed));
+        }
+        Ok(Some(claimed))
+    }
+}

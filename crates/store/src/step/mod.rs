@@ -1,0 +1,81 @@
+//! Steps: atomic changes, one script each. A step may be sent twice, and a repeat answers as the first time.
+//!
+//! Each step has two files: `<step>.lua` does it, `<step>.rs` calls it and reads the reply. The parts that scripts share
+//! are in `common/`, in the order in which they build on each other: clock, log, job, feed, queue, end.
+
+pub(crate) mod append;
+pub(crate) mod cancel;
+pub(crate) mod claim;
+pub(crate) mod end;
+pub(crate) mod queue;
+pub(crate) mod read;
+pub(crate) mod release;
+pub(crate) mod renew;
+mod reply;
+pub(crate) mod submit;
+pub(crate) mod sweep;
+
+use std::time::Duration;
+
+use model::{JobId, Report, Timestamp, Token};
+
+use crate::script::ScriptCall;
+
+pub(crate) const CLOCK: &str = include_str!("common/clock.lua");
+pub(crate) const JOB: &str = include_str!("common/job.lua");
+pub(crate) const LOG: &str = include_str!("common/log.lua");
+pub(crate) const FEED: &str = include_str!("common/feed.lua");
+pub(crate) const QUEUE: &str = include_str!("common/queue.lua");
+pub(crate) const END: &str = include_str!("common/end.lua");
+/// What every step needs that changes where a job stands.
+pub(crate) const ALL: &[&str] = &[CLOCK, JOB, LOG, FEED, QUEUE, END];
+
+/// A worker's right to an attempt, as every call of the attempt carries it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Lease {
+    /// The job.
+    pub job: JobId,
+    /// The fence.
+    pub token: Token,
+    /// How long the lease lasts from each accepted call on.
+    pub duration: Duration,
+}
+
+/// The answer to an accepted call of an attempt.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Held {
+    /// Until when the lease lasts unless renewed, by Redis' clock.
+    pub expires_at: Timestamp,
+    /// The job was cancelled: stop working; nothing was recorded.
+    pub cancelled: bool,
+}
+
+/// The number of a write within its attempt, from 1, by which its repeat is recognised. `None` is a write whose repeat would
+/// be another one.
+pub type Batch = Option<u64>;
+
+fn batch_word(batch: Batch) -> String {
+    batch.map(|number| number.to_string()).unwrap_or_default()
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A random word for the marks of the events that a step writes: a script's own randomness starts alike on every server.
+fn random_word() -> String {
+    format!("{:016x}", rand::random::<u64>())
+}
+
+fn with_reports(mut call: ScriptCall, reports: &[Report]) -> ScriptCall {
+    for report in reports {
+        let kind = match report {
+            Report::Progress { .. } => "progress",
+            Report::Output(_) => "output",
+            Report::Text(_) => "text",
+        };
+        let (first, second) = report.values();
+        call = call.arg(kind).arg(first).arg(second.unwrap_or_default());
+    }
+    call
+}

@@ -1,0 +1,146 @@
+//! submit: a new job, or the one that its Idempotency-Key made.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use model::{Clock, JobId, Json, Owner, Partition, SystemClock, TaskName};
+
+use super::reply::{Reply, unreadable};
+use super::{ALL, millis, random_word};
+use crate::connect::Request;
+use crate::keys::{Keys, keys_of};
+use crate::script::Script;
+use crate::{Store, StoreError};
+
+static SUBMIT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("submit.lua"), ALL));
+
+/// A job to be made.
+#[derive(Clone, Debug)]
+pub struct NewJob {
+    /// Whose it is.
+    pub owner: Owner,
+    /// The kind of work.
+    pub task: TaskName,
+    /// What the handler gets.
+    pub payload: Json,
+    /// What the submitter attached.
+    pub metadata: Option<Json>,
+    /// How many attempts there may be, from 1.
+    pub max_attempts: u32,
+    /// The longest that one attempt may run.
+    pub timeout: Duration,
+    /// The longest from submission to end.
+    pub deadline: Duration,
+    /// The longest from submission to the first start.
+    pub queue_timeout: Duration,
+    /// How long the ended job is kept.
+    pub retention: Duration,
+    /// The most events that its log keeps.
+    pub log_events: u32,
+    /// The most bytes that its log keeps.
+    pub log_bytes: u64,
+    /// By what the same submission is known again.
+    pub idempotency: Option<Idempotency>,
+}
+
+/// By what a submission is known again.
+#[derive(Clone, Debug)]
+pub struct Idempotency {
+    /// The SHA-256 of the Idempotency-Key, in hex.
+    pub key: String,
+    /// The fingerprint of the request: the same key with another one is a mistake.
+    pub fingerprint: String,
+}
+
+/// The answer to a submission.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Submitted {
+    /// The job was made.
+    Created(JobId),
+    /// The Idempotency-Key made this job before.
+    Replayed(JobId),
+}
+
+/// Why a submission was refused.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum SubmitError {
+    /// The Idempotency-Key was used with another request.
+    #[error("the Idempotency-Key was used with another request, which made job {0}")]
+    Mismatch(JobId),
+    /// The job that the Idempotency-Key made is no longer kept.
+    #[error("the Idempotency-Key made job {0}, which has expired")]
+    Expired(JobId),
+    /// Redis had no answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Store {
+    /// Makes `job`, in a random partition, or in the one that its owner and Idempotency-Key name. While that partition's slot
+    /// moves, a job without a key goes to another one.
+    pub async fn submit(&self, job: &NewJob) -> Result<Submitted, SubmitError> {
+        let count = self.partition_count().await?;
+        let Some(idempotency) = &job.idempotency else {
+            let first = rand::random_range(0..count);
+            for offset in 0..count {
+                let partition = Partition((first + offset) % count);
+                let (id, call) = self.submission(job, partition)?;
+                // Another partition only after a definite refusal: a lost reply may mean that the job is there.
+                if let Some(value) = self.router().call_or_moving(call.0, &Request::Script(&call.1)).await? {
+                    return read(Reply::new(value)?).inspect(|_| tracing::debug!(%id, "submitted"));
+                }
+            }
+            let (_, call) = self.submission(job, Partition(first))?;
+            return read(Reply::new(self.router().call(call.0, &Request::Script(&call.1)).await?)?);
+        };
+        let hash = model::fingerprint::sha256(format!("{}:{}", job.owner, idempotency.key).as_bytes());
+        let number = u64::from_str_radix(&hash[..8], 16).unwrap_or_default() % u64::from(count);
+        let partition = Partition(u16::try_from(number).unwrap_or_default());
+        let (_, call) = self.submission(job, partition)?;
+        read(Reply::new(self.router().call(call.0, &Request::Script(&call.1)).await?)?)
+    }
+
+    fn submission(
+        &self,
+        job: &NewJob,
+        partition: Partition,
+    ) -> Result<(JobId, (crate::partition::Slot, crate::script::ScriptCall)), StoreError> {
+        let keys: Keys = keys_of(self.prefix(), partition)?;
+        let id = JobId::new(SystemClock.now(), rand::random(), partition);
+        let (key, fingerprint) = match &job.idempotency {
+            Some(idempotency) => (idempotency.key.as_str(), idempotency.fingerprint.as_str()),
+            None => ("", ""),
+        };
+        let call = SUBMIT
+            .call(keys.still())
+            .arg(self.now_word())
+            .arg(random_word())
+            .arg(id)
+            .arg(&job.owner)
+            .arg(&job.task)
+            .arg(&job.payload)
+            .arg(job.metadata.as_ref().map(Json::as_str).unwrap_or_default())
+            .arg(job.max_attempts)
+            .arg(millis(job.timeout))
+            .arg(millis(job.deadline))
+            .arg(millis(job.queue_timeout))
+            .arg(millis(job.retention))
+            .arg(job.log_events)
+            .arg(job.log_bytes)
+            .arg(key)
+            .arg(fingerprint);
+        Ok((id, (keys.slot, call)))
+    }
+}
+
+fn read(mut reply: Reply) -> Result<Submitted, SubmitError> {
+    let word = reply.text()?;
+    let id = reply.parse()?;
+    match word.as_str() {
+        "created" => Ok(Submitted::Created(id)),
+        "replayed" => Ok(Submitted::Replayed(id)),
+        "mismatch" => Err(SubmitError::Mismatch(id)),
+        "expired" => Err(SubmitError::Expired(id)),
+        _ => Err(unreadable(&word).into()),
+    }
+}
