@@ -37,7 +37,7 @@ pub use log::{LogConfig, LogFormat};
 pub use overrides::{Override, env_overrides};
 pub use size::{BadSize, Size};
 pub use store::{KeyPrefix, StoreConfig};
-pub use store_url::{BadUrl, Form, StoreUrl};
+pub use store_url::{BadUrl, StoreForm, StoreUrl};
 pub use stream::StreamConfig;
 pub use tasks::{Command, Runs, TaskConfig};
 pub use worker::WorkerConfig;

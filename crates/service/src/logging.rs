@@ -36,3 +36,16 @@ pub fn init(config: &LogConfig) -> Result<(), LogError> {
     registry().with(filter).with(layer).try_init()?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_begins_to_log_once() {
+        let json = LogConfig { format: LogFormat::Json, ..LogConfig::default() };
+        init(&json).unwrap();
+        tracing::info!(partition = 3, "a line that reads alone");
+        assert!(matches!(init(&json), Err(LogError::Twice(_))));
+    }
+}

@@ -8,6 +8,10 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde::Serialize;
 
+mod serve;
+
+pub use serve::{Server, serve};
+
 use crate::health::Health;
 use crate::metrics::Metrics;
 

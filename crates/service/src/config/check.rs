@@ -19,12 +19,16 @@ pub(super) struct Clash {
 }
 
 impl Clash {
-    /// The error, with the place of the one that was set (a default is never to blame).
+    /// The error, at the place of the one to blame: what was laid over the file rather than what stands in it, and
+    /// what stands in it rather than a default.
     pub(super) fn located(self, sources: &Sources) -> ConfigError {
-        let at = match sources.place(&self.key) {
-            Place::Default => sources.place(&self.other),
-            place => place,
+        let rank = |place: &Place| match place {
+            Place::Override(_) => 2,
+            Place::File { .. } => 1,
+            Place::Default => 0,
         };
+        let (at, other) = (sources.place(&self.key), sources.place(&self.other));
+        let at = if rank(&other) > rank(&at) { other } else { at };
         ConfigError::Clash { at, message: self.message }
     }
 }

@@ -52,7 +52,7 @@ pub(super) fn parse(sources: &Sources) -> Result<Config, ConfigError> {
 }
 
 fn syntax(sources: &Sources, error: &toml::de::Error) -> ConfigError {
-    let at = error.span().map_or(Place::Default, |span| sources.at(span));
+    let at = sources.at(error.span().unwrap_or(0..0));
     ConfigError::Syntax { at, message: error.message().to_owned() }
 }
 

@@ -1,5 +1,8 @@
 //! What overrides the file: environment variables and flags.
 
+use std::ffi::OsString;
+use std::fmt;
+
 use super::key::Key;
 
 /// One setting from outside the file.
@@ -28,16 +31,25 @@ impl Override {
 }
 
 // The value may be a password.
-impl std::fmt::Debug for Override {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Override {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} (`{}`)", self.name, self.key)
     }
 }
 
-/// The overrides among environment variables, by name. Pass `std::env::vars()`, and flags after it.
-pub fn env_overrides(variables: impl IntoIterator<Item = (String, String)>) -> Vec<Override> {
-    let mut found: Vec<_> =
-        variables.into_iter().filter_map(|(name, value)| Override::variable(&name, value)).collect();
+/// The overrides among environment variables, sorted by name. Pass `std::env::vars_os()` (`vars()` panics at what is
+/// not Unicode), and lay flags over the result. What isn't Unicode in a value is replaced, and so most likely refused.
+pub fn env_overrides<N, V>(variables: impl IntoIterator<Item = (N, V)>) -> Vec<Override>
+where
+    N: Into<OsString>,
+    V: Into<OsString>,
+{
+    let mut found: Vec<_> = variables
+        .into_iter()
+        .filter_map(|(name, value)| {
+            Override::variable(&name.into().into_string().ok()?, value.into().to_string_lossy())
+        })
+        .collect();
     found.sort_by(|a, b| a.name.cmp(&b.name));
     found
 }

@@ -9,12 +9,12 @@ use serde::{Deserialize, Deserializer, de};
 #[derive(Clone, PartialEq, Eq)]
 pub struct StoreUrl {
     text: String,
-    form: Form,
+    form: StoreForm,
 }
 
 /// How the servers behind a [`StoreUrl`] belong together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum StoreForm {
     /// One server, over TCP.
     Single,
     /// One server, over a Unix socket.
@@ -48,13 +48,13 @@ impl StoreUrl {
     }
 
     /// How the servers belong together.
-    pub fn form(&self) -> Form {
+    pub fn form(&self) -> StoreForm {
         self.form
     }
 
     /// Is it a Cluster?
     pub fn is_cluster(&self) -> bool {
-        self.form == Form::Cluster
+        self.form == StoreForm::Cluster
     }
 
     /// The address without its credentials and query.
@@ -62,13 +62,13 @@ impl StoreUrl {
         let (scheme, rest) = self.text.split_once("://").unwrap_or(("redis", ""));
         let rest = rest.split('?').next().unwrap_or_default();
         match rest.rsplit_once('@') {
-            Some((_, rest)) if self.form != Form::Unix => format!("{scheme}://***@{rest}"),
+            Some((_, rest)) if self.form != StoreForm::Unix => format!("{scheme}://***@{rest}"),
             _ => format!("{scheme}://{rest}"),
         }
     }
 }
 
-fn form_of(text: &str) -> Result<Form, BadUrl> {
+fn form_of(text: &str) -> Result<StoreForm, BadUrl> {
     let (scheme, rest) = text.split_once("://").ok_or(BadUrl("it has no scheme"))?;
     let rest = rest.split('?').next().unwrap_or_default();
     if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
@@ -79,28 +79,28 @@ fn form_of(text: &str) -> Result<Form, BadUrl> {
         None => (rest.rsplit_once('@').map_or(rest, |(_, hosts)| hosts), ""),
     };
     let form = match scheme {
-        "redis" | "rediss" => Form::Single,
-        "unix" | "redis+unix" => Form::Unix,
-        "redis-sentinel" | "rediss-sentinel" => Form::Sentinel,
-        "redis-cluster" | "rediss-cluster" => Form::Cluster,
+        "redis" | "rediss" => StoreForm::Single,
+        "unix" | "redis+unix" => StoreForm::Unix,
+        "redis-sentinel" | "rediss-sentinel" => StoreForm::Sentinel,
+        "redis-cluster" | "rediss-cluster" => StoreForm::Cluster,
         _ => return Err(BadUrl("its scheme is none of ours")),
     };
     match form {
-        Form::Unix if rest.is_empty() => return Err(BadUrl("it has no path")),
-        Form::Unix => return Ok(form),
-        Form::Single if hosts.contains(',') => {
+        StoreForm::Unix if rest.is_empty() => return Err(BadUrl("it has no path")),
+        StoreForm::Unix => return Ok(form),
+        StoreForm::Single if hosts.contains(',') => {
             return Err(BadUrl("it names several hosts, which needs redis-sentinel:// or redis-cluster://"));
         }
-        Form::Single if !path.is_empty() && path.parse::<u16>().is_err() => {
+        StoreForm::Single if !path.is_empty() && path.parse::<u16>().is_err() => {
             return Err(BadUrl("what follows the host is no database number"));
         }
-        Form::Sentinel if path.is_empty() || path.contains('/') => {
+        StoreForm::Sentinel if path.is_empty() || path.contains('/') => {
             return Err(BadUrl("it doesn't end in /master-name"));
         }
-        Form::Cluster if !path.is_empty() => {
+        StoreForm::Cluster if !path.is_empty() => {
             return Err(BadUrl("a Cluster has no path: it has one database"));
         }
-        Form::Single | Form::Sentinel | Form::Cluster => {}
+        StoreForm::Single | StoreForm::Sentinel | StoreForm::Cluster => {}
     }
     hosts.split(',').try_for_each(check_host)?;
     Ok(form)
@@ -123,7 +123,7 @@ fn check_host(host: &str) -> Result<(), BadUrl> {
 
 impl Default for StoreUrl {
     fn default() -> Self {
-        Self { text: "redis://127.0.0.1:6379".to_owned(), form: Form::Single }
+        Self { text: "redis://127.0.0.1:6379".to_owned(), form: StoreForm::Single }
     }
 }
 
@@ -152,18 +152,18 @@ mod tests {
     #[test]
     fn every_form_is_known() {
         for (text, form, shown) in [
-            ("redis://127.0.0.1:6379", Form::Single, "redis://127.0.0.1:6379"),
-            ("redis://localhost", Form::Single, "redis://localhost"),
-            ("rediss://user:p@ss@h:1/3", Form::Single, "rediss://***@h:1/3"),
-            ("redis://:secret@[::1]:6379/0?x=secret", Form::Single, "redis://***@[::1]:6379/0"),
-            ("unix:///run/redis.sock?pass=secret", Form::Unix, "unix:///run/redis.sock"),
-            ("unix://relative@dir/redis.sock", Form::Unix, "unix://relative@dir/redis.sock"),
+            ("redis://127.0.0.1:6379", StoreForm::Single, "redis://127.0.0.1:6379"),
+            ("redis://localhost", StoreForm::Single, "redis://localhost"),
+            ("rediss://user:p@ss@h:1/3", StoreForm::Single, "rediss://***@h:1/3"),
+            ("redis://:secret@[::1]:6379/0?x=secret", StoreForm::Single, "redis://***@[::1]:6379/0"),
+            ("unix:///run/redis.sock?pass=secret", StoreForm::Unix, "unix:///run/redis.sock"),
+            ("unix://relative@dir/redis.sock", StoreForm::Unix, "unix://relative@dir/redis.sock"),
             (
                 "redis-sentinel://:s@a:26379,b:26379/main",
-                Form::Sentinel,
+                StoreForm::Sentinel,
                 "redis-sentinel://***@a:26379,b:26379/main",
             ),
-            ("rediss-cluster://a:6379,b", Form::Cluster, "rediss-cluster://a:6379,b"),
+            ("rediss-cluster://a:6379,b", StoreForm::Cluster, "rediss-cluster://a:6379,b"),
         ] {
             let url = StoreUrl::parse(text).unwrap();
             assert_eq!((url.form(), url.to_string().as_str(), url.expose()), (form, shown, text));

@@ -23,7 +23,7 @@ fn refusal(file: &str, overrides: &[Override]) -> String {
 }
 
 fn variables(pairs: &[(&str, &str)]) -> Vec<Override> {
-    env_overrides(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+    env_overrides(pairs.iter().copied())
 }
 
 const HASH: &str = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
@@ -246,6 +246,12 @@ fn a_bad_override_names_the_variable_or_flag() {
              [tasks.<name>] in the file",
         ),
         (
+            [variable("JOBCAST__JOBS__HEARTBEAT", "2s"), vec![Override::flag("--lease", "jobs.lease", "3s")]]
+                .concat(),
+            "JOBCAST__JOBS__HEARTBEAT: `jobs.heartbeat` (2s) must be at most half of `jobs.lease` (3s); allowed: \
+             up to 1s 500ms",
+        ),
+        (
             vec![Override::flag("--lease", "jobs.lease", "4s")],
             "--lease: `jobs.heartbeat` (10s) must be at most half of `jobs.lease` (4s); allowed: up to 2s",
         ),
@@ -256,6 +262,16 @@ fn a_bad_override_names_the_variable_or_flag() {
     ] {
         assert_eq!(refusal("", &overrides), said);
     }
+}
+
+#[test]
+fn what_is_laid_over_the_file_is_to_blame_before_the_file() {
+    let lease = variables(&[("JOBCAST__JOBS__LEASE", "15s")]);
+    assert_eq!(
+        refusal("[jobs]\nheartbeat = \"9s\"", &lease),
+        "JOBCAST__JOBS__LEASE: `jobs.heartbeat` (9s) must be at most half of `jobs.lease` (15s); allowed: up to 7s \
+         500ms"
+    );
 }
 
 #[test]
