@@ -191,7 +191,10 @@ impl RedisServer {
     }
 
     async fn launch(&self) {
-        let process = Group::spawn(&mut self.command()).expect("the server's program can be started");
+        let mut command = self.command();
+        let process = Group::spawn(&mut command).unwrap_or_else(|error| {
+            panic!("the server's program {} can't be started: {error}", command.get_program().display())
+        });
         let pid = process.id();
         *self.process.lock() = Some(process);
         eventually_ok(PATIENCE, "the server answers", async || self.ready(pid).await).await;
