@@ -5,7 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use model::JobId;
 
-use crate::StoreError;
+use crate::connect::Router;
+use crate::{Counters, Options, StoreError};
 
 /// Who hears of one log. Called from the connection's task, in order: return at once, never block.
 pub trait LiveSink: Send + Sync + 'static {
@@ -26,6 +27,16 @@ pub struct Live {}
 pub struct Subscription {}
 
 impl Live {
+    /// No subscription yet; does no I/O.
+    pub(crate) fn new(router: Router, options: &Options, counters: Counters) -> Self {
+        let _ = (router, options, counters);
+        Self {}
+    }
+
+    /// Ends all subscriptions; returns when their tasks are done.
+    #[allow(clippy::unused_async, reason = "the connections' tasks come next")]
+    pub async fn close(&self) {}
+
     /// Subscribes `sink` to the live channel of `job`. Returns at once; the sink hears when it stands.
     pub fn subscribe(&self, job: JobId, sink: Arc<dyn LiveSink>) -> Subscription {
         let _ = (job, sink);

@@ -1,0 +1,243 @@
+//! A Cluster: the map of slots, as a majority of its primaries sees it.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use parking_lot::Mutex;
+use redis::{Cmd, ErrorKind, RedisResult, Value};
+
+use super::address::Address;
+use super::node::Nodes;
+use super::turn::Turns;
+use crate::partition::Slot;
+
+/// How old an answer may be that a failing call is content with.
+const FRESH: Duration = Duration::from_millis(100);
+
+/// What is known of a Cluster.
+pub(crate) struct Cluster {
+    seeds: Vec<Address>,
+    nodes: Arc<Nodes>,
+    map: Mutex<SlotMap>,
+    asking: Turns,
+}
+
+/// The primaries of ranges of slots: each range by its first slot, in order.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+struct SlotMap(Vec<Range>);
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Range {
+    first: u16,
+    last: u16,
+    primary: Address,
+}
+
+impl Cluster {
+    pub(crate) fn new(seeds: Vec<Address>, nodes: Arc<Nodes>) -> Self {
+        Self { seeds, nodes, map: Mutex::default(), asking: Turns::default() }
+    }
+
+    pub(crate) async fn primary_of(&self, slot: Slot) -> RedisResult<Address> {
+        if let Some(primary) = self.known(slot) {
+            return Ok(primary);
+        }
+        self.refresh().await;
+        self.known(slot).ok_or_else(|| {
+            (
+                ErrorKind::ClusterConnectionNotFound,
+                "no node of the Cluster that answers knows the slot's primary",
+            )
+                .into()
+        })
+    }
+
+    fn known(&self, slot: Slot) -> Option<Address> {
+        self.map.lock().primary_of(slot.0).cloned()
+    }
+
+    pub(crate) fn moved(&self, slot: Slot, to: &Address) {
+        self.map.lock().set(slot.0, to.clone());
+    }
+
+    pub(crate) async fn refresh(&self) {
+        self.asking.within(FRESH, self.ask_all()).await;
+    }
+
+    pub(crate) async fn confirm(&self) -> bool {
+        self.asking.anew(self.ask_all()).await
+    }
+
+    /// Asks the primaries (to begin with, the seeds) for their maps, and takes for each slot what most of them say. A
+    /// primary that is cut off still names itself, but the others, who have elected another, outvote it.
+    /// True if more than half of the primaries agree on every slot.
+    async fn ask_all(&self) -> bool {
+        let mut asked: BTreeSet<String> = BTreeSet::new();
+        let mut maps: HashMap<Address, SlotMap> = HashMap::new();
+        let mut next: Vec<Address> = self.map.lock().primaries();
+        next.extend(self.seeds.iter().cloned());
+        // A second round asks the primaries that the first one named.
+        while maps.len() < 1000 {
+            next.retain(|address| asked.insert(address.to_string()));
+            if next.is_empty() {
+                break;
+            }
+            let mut questions: FuturesUnordered<_> = next.iter().map(|address| self.ask(address)).collect();
+            while let Some(answer) = questions.next().await {
+                if let Some((address, map)) = answer {
+                    maps.insert(address, map);
+                }
+                if let Some(agreed) = agreed(&maps) {
+                    self.take(agreed);
+                    return true;
+                }
+            }
+            drop(questions);
+            next = maps.values().flat_map(SlotMap::primaries).collect();
+        }
+        let Some((map, is_majority)) = vote(&maps) else { return false };
+        self.take(map);
+        is_majority
+    }
+
+    fn take(&self, new: SlotMap) {
+        let mut wanted = new.primaries();
+        wanted.extend(self.seeds.iter().cloned());
+        self.nodes.keep(&wanted);
+        let mut map = self.map.lock();
+        if *map != new {
+            if !map.0.is_empty() {
+                tracing::info!(primaries = new.primaries().len(), "the Cluster's slots have changed hands");
+            }
+            *map = new;
+        }
+    }
+
+    async fn ask(&self, address: &Address) -> Option<(Address, SlotMap)> {
+        let node = self.nodes.get(address);
+        let limit = self.nodes.dialer().connect_timeout;
+        let value = tokio::time::timeout(limit, node.ask(&slots())).await.ok()?.ok()?;
+        Some((address.clone(), SlotMap::read(address, &value)))
+    }
+}
+
+fn slots() -> Cmd {
+    let mut cmd = redis::cmd("CLUSTER");
+    cmd.arg("SLOTS");
+    cmd
+}
+
+/// Whole maps alike from more than half of the primaries that they name: no need to wait for the rest.
+fn agreed(maps: &HashMap<Address, SlotMap>) -> Option<SlotMap> {
+    maps.values()
+        .find(|map| {
+            let primaries = map.primaries();
+            let alike =
+                maps.iter().filter(|(address, other)| other == map && primaries.contains(address)).count();
+            alike * 2 > primaries.len()
+        })
+        .cloned()
+}
+
+/// For each slot the primary that most of the voters name, and whether that were more than half of them everywhere. Voters
+/// are those whom some map calls a primary; a seed by another name only helps to find them.
+fn vote(maps: &HashMap<Address, SlotMap>) -> Option<(SlotMap, bool)> {
+    let primaries: Vec<Address> = maps.values().flat_map(SlotMap::primaries).collect();
+    let mut voters: Vec<&SlotMap> =
+        maps.iter().filter(|(address, _)| primaries.contains(address)).map(|(_, map)| map).collect();
+    if voters.is_empty() {
+        voters = maps.values().collect();
+    }
+    let electors = maps.values().map(|map| map.primaries().len()).max()?;
+    let mut firsts: BTreeSet<u16> = BTreeSet::new();
+    for range in voters.iter().flat_map(|map| &map.0) {
+        firsts.insert(range.first);
+        firsts.insert(range.last.saturating_add(1));
+    }
+    let firsts: Vec<u16> = firsts.into_iter().filter(|first| *first < 16_384).collect();
+    let mut result = SlotMap::default();
+    let mut is_majority = true;
+    for (n, first) in firsts.iter().enumerate() {
+        let last = firsts.get(n + 1).map_or(16_383, |next| next - 1);
+        let named: Vec<&Address> = voters.iter().filter_map(|map| map.primary_of(*first)).collect();
+        let count = |address: &Address| named.iter().filter(|named| **named == address).count();
+        if let Some(winner) = named.iter().max_by_key(|address| count(address)) {
+            is_majority &= count(winner) * 2 > electors;
+            result.0.push(Range { first: *first, last, primary: (*winner).clone() });
+        }
+    }
+    (!result.0.is_empty()).then_some((result, is_majority))
+}
+
+impl SlotMap {
+    /// Reads a reply of CLUSTER SLOTS, `[[first, last, [host, port, …], replicas…], …]`, that the node at `from` gave.
+    fn read(from: &Address, value: &Value) -> Self {
+        let Value::Array(ranges) = value else { return Self::default() };
+        let mut ranges: Vec<Range> = ranges.iter().filter_map(|range| read_range(from, range)).collect();
+        ranges.sort_by_key(|range| range.first);
+        Self(ranges)
+    }
+
+    fn primary_of(&self, slot: u16) -> Option<&Address> {
+        let after = self.0.partition_point(|range| range.first <= slot);
+        let range = self.0.get(after.checked_sub(1)?)?;
+        (slot <= range.last).then_some(&range.primary)
+    }
+
+    fn primaries(&self) -> Vec<Address> {
+        let mut all: Vec<Address> = Vec::new();
+        for range in &self.0 {
+            if !all.contains(&range.primary) {
+                all.push(range.primary.clone());
+            }
+        }
+        all
+    }
+
+    /// Gives one slot to `primary`.
+    fn set(&mut self, slot: u16, primary: Address) {
+        if self.primary_of(slot) == Some(&primary) {
+            return;
+        }
+        let mut ranges = Vec::with_capacity(self.0.len() + 2);
+        for range in self.0.drain(..) {
+            if (range.first..=range.last).contains(&slot) {
+                if range.first < slot {
+                    ranges.push(Range { last: slot - 1, ..range.clone() });
+                }
+                if range.last > slot {
+                    ranges.push(Range { first: slot + 1, ..range });
+                }
+            } else {
+                ranges.push(range);
+            }
+        }
+        ranges.push(Range { first: slot, last: slot, primary });
+        ranges.sort_by_key(|range| range.first);
+        self.0 = ranges;
+    }
+}
+
+fn read_range(from: &Address, value: &Value) -> Option<Range> {
+    let Value::Array(fields) = value else { return None };
+    let (first, last, primary) = (fields.first()?, fields.get(1)?, fields.get(2)?);
+    let Value::Array(primary) = primary else { return None };
+    let host = match primary.first()? {
+        Value::BulkString(host) => std::str::from_utf8(host).ok()?,
+        Value::SimpleString(host) => host,
+        Value::Nil => "",
+        _ => return None,
+    };
+    let primary = from.beside(host, number(primary.get(1)?)?)?;
+    Some(Range { first: number(first)?, last: number(last)?, primary })
+}
+
+fn number(value: &Value) -> Option<u16> {
+    match value {
+        Value::Int(number) => u16::try_from(*number).ok(),
+        _ => None,
+    }
+}
