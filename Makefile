@@ -1,0 +1,31 @@
+# Jobcast by one word each; `make` alone lists them. Needs Rust; `make setup` gets the rest.
+
+# `make run` and `make test` share one build, of Cargo's dev profile: a release build takes several times as long
+# and helps nobody who tries things out. `make run PROFILE=release` measures.
+PROFILE ?= dev
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lint fmt clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## install what is missing, by the machine's package manager
+	@scripts/setup
+
+run: setup ## build and start everything: gateways on ports 8080 and 8081, a worker, a private Redis
+	@cargo run --profile $(PROFILE) -p jobcast-cli -- dev --gateways 2 $(ARGS)
+
+test: setup ## build and run all tests, against real Redis servers that they start
+	@scripts/test $(ARGS)
+
+lint: ## check the form, clippy's lints, and who depends on what
+	@scripts/lint
+
+fmt: ## bring the code into its form
+	@cargo fmt --all
+
+clean: ## remove what was built, and the data of `make run`
+	@cargo clean
+	@rm -rf .jobcast
