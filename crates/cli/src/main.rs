@@ -1,2 +1,3 @@
-//! cli
+//! The `jobcast` binary.
+mod command;
 fn main() {}

@@ -1,0 +1,2 @@
+//! The subcommands.
+mod dev;
