@@ -1,10 +1,16 @@
 //! Making connections: the settings that every connection has.
 
+use std::io;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::{TcpSettings, socket2};
 use redis::{AsyncConnectionConfig, Client, IntoConnectionInfo, RedisConnectionInfo, RedisResult};
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsConnector;
 
 use super::address::Address;
 use super::target::Login;
@@ -13,6 +19,21 @@ use crate::Options;
 /// How many commands may wait for their turn to be written to one connection; more callers wait before it.
 const WRITE_QUEUE: usize = 1024;
 
+/// The roots that redis-rs trusts too.
+static TLS: LazyLock<Result<TlsConnector, String>> = LazyLock::new(|| {
+    let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let config =
+        config.map_err(|error| error.to_string())?.with_root_certificates(roots).with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(config)))
+});
+
+/// A connected socket of any kind.
+pub(crate) trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Socket for S {}
+
 /// Makes connections of one store.
 #[derive(Clone)]
 pub(crate) struct Dialer {
@@ -20,7 +41,7 @@ pub(crate) struct Dialer {
     pub(crate) connect_timeout: Duration,
     pub(crate) response_timeout: Duration,
     /// After how long without an acknowledgement the kernel gives a TCP connection up.
-    pub(crate) user_timeout: Duration,
+    user_timeout: Duration,
 }
 
 impl Dialer {
@@ -81,8 +102,28 @@ impl Dialer {
         Ok(address.for_redis().into_connection_info()?.set_redis_settings(who).set_tcp_settings(tcp))
     }
 
+    /// A bare connection to `address`, with the same settings. Sets no time limit.
+    pub(crate) async fn socket(&self, address: &Address) -> io::Result<Box<dyn Socket>> {
+        match address {
+            Address::Unix(path) => Ok(Box::new(UnixStream::connect(path).await?)),
+            Address::Tcp { host, port, tls } => {
+                let stream = TcpStream::connect((host.as_str(), *port)).await?;
+                stream.set_nodelay(true)?;
+                let options = socket2::SockRef::from(&stream);
+                options.set_tcp_keepalive(&self.keepalive())?;
+                options.set_tcp_user_timeout(Some(self.user_timeout))?;
+                if !tls {
+                    return Ok(Box::new(stream));
+                }
+                let tls = TLS.as_ref().map_err(|error| io::Error::other(error.clone()))?;
+                let name = ServerName::try_from(host.clone()).map_err(io::Error::other)?;
+                Ok(Box::new(tls.connect(name, stream).await?))
+            }
+        }
+    }
+
     /// Probes of a silent TCP connection: the first after 15 s, then every 5 s, dead after three.
-    pub(crate) fn keepalive(&self) -> socket2::TcpKeepalive {
+    fn keepalive(&self) -> socket2::TcpKeepalive {
         socket2::TcpKeepalive::new()
             .with_time(Duration::from_secs(15))
             .with_interval(Duration::from_secs(5))

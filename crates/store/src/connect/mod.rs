@@ -19,6 +19,8 @@ mod outage;
 mod sentinel;
 mod single;
 pub(crate) mod target;
+#[cfg(test)]
+mod tests;
 mod topology;
 mod turn;
 mod verdict;
@@ -32,7 +34,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 pub(crate) use address::Address;
 pub(crate) use backoff::Backoff;
-pub(crate) use dial::Dialer;
+pub(crate) use dial::{Dialer, Socket};
 pub(crate) use outage::Outage;
 pub(crate) use topology::Topology;
 
