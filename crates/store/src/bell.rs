@@ -30,11 +30,16 @@ impl Store {
         let mut cmd = redis::cmd("BLPOP");
         cmd.arg(&bells).arg(wait.as_secs_f64());
         let mut connection = self.router().waiting(keys.slot).await?;
-        let reply = tokio::time::timeout(wait + REPLY_GRACE, cmd.query_async::<Option<(String, String)>>(&mut connection));
+        let reply = tokio::time::timeout(
+            wait + REPLY_GRACE,
+            cmd.query_async::<Option<(String, String)>>(&mut connection),
+        );
         match reply.await {
             Ok(Ok(rang)) => {
                 self.counters().round_trips.inc();
-                Ok(rang.and_then(|(bell, _)| bells.iter().position(|own| *own == bell)).map(|at| tasks[at].clone()))
+                Ok(rang
+                    .and_then(|(bell, _)| bells.iter().position(|own| *own == bell))
+                    .map(|at| tasks[at].clone()))
             }
             // A reply that is late or broken would be the next command's: this connection is done for.
             Ok(Err(error)) => {

@@ -3,7 +3,6 @@
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::registry::Registry;
 
 /// How a job ended, as a label.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
@@ -27,19 +26,4 @@ pub struct Counters {
     pub reconciled_losses: Counter,
     /// Jobs that a step of this process ended.
     pub ends: Family<EndLabels, Counter>,
-}
-
-impl Counters {
-    /// Shows the counters in `registry`.
-    pub fn register(&self, registry: &mut Registry) {
-        registry.register("redis_round_trips", "Commands and scripts answered by Redis", self.round_trips.clone());
-        registry.register("redis_reconnects", "Connections to Redis made anew", self.reconnects.clone());
-        registry.register("live_messages", "Live messages received", self.live_messages.clone());
-        registry.register(
-            "reconciled_losses",
-            "Logs whose newest live messages were found lost, and read",
-            self.reconciled_losses.clone(),
-        );
-        registry.register("jobs_ended", "Jobs that a step of this process ended", self.ends.clone());
-    }
 }

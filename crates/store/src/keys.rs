@@ -1,6 +1,6 @@
 //! The names of keys and channels. Scripts make the same names from the same prefix.
 
-use model::{JobId, Owner, Partition, TaskName};
+use model::{JobId, Partition, TaskName};
 
 use crate::StoreError;
 use crate::partition::{Place, Slot, place};
@@ -15,7 +15,8 @@ pub(crate) struct Keys {
 impl Keys {
     /// The keys of `partition`; `None` if there can be no such partition.
     pub(crate) fn of(prefix: &str, partition: Partition) -> Option<Self> {
-        place(partition).map(|Place { tag, slot }| Self { prefix: format!("{prefix}:{{{tag}}}:"), slot: *slot })
+        place(partition)
+            .map(|Place { tag, slot }| Self { prefix: format!("{prefix}:{{{tag}}}:"), slot: *slot })
     }
 
     fn name(&self, rest: impl std::fmt::Display) -> String {
@@ -38,10 +39,6 @@ impl Keys {
         self.name(format_args!("bell:{task}"))
     }
 
-    pub(crate) fn jobs_of(&self, owner: &Owner) -> String {
-        self.name(format_args!("jobsof:{owner}"))
-    }
-
     /// Two keys that never exist: they route a step, and hold it while the slot moves.
     pub(crate) fn still(&self) -> Vec<String> {
         vec![self.name("still:1"), self.name("still:2")]
@@ -50,5 +47,6 @@ impl Keys {
 
 /// The keys of a partition that exists as far as its number goes.
 pub(crate) fn keys_of(prefix: &str, partition: Partition) -> Result<Keys, StoreError> {
-    Keys::of(prefix, partition).ok_or_else(|| StoreError::Unreadable(format!("there is no partition {partition}")))
+    Keys::of(prefix, partition)
+        .ok_or_else(|| StoreError::Unreadable(format!("there is no partition {partition}")))
 }

@@ -12,7 +12,9 @@ pub(crate) struct Slot(pub(crate) u16);
 /// The slot of a hash tag: CRC-16/XMODEM modulo 16,384 (Redis Cluster specification, "Keys distribution model").
 fn slot_of(tag: &str) -> Slot {
     let crc = tag.bytes().fold(0_u16, |crc, byte| {
-        (0..8).fold(crc ^ (u16::from(byte) << 8), |crc, _| if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 })
+        (0..8).fold(crc ^ (u16::from(byte) << 8), |crc, _| {
+            if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 }
+        })
     });
     Slot(crc % 16_384)
 }
@@ -66,7 +68,8 @@ mod tests {
     #[test]
     fn any_count_of_partitions_is_spread_evenly() {
         for count in [2_u16, 4, 16, 64] {
-            let mut slots: Vec<_> = (0..count).map(|n| place(Partition(n)).unwrap().slot.0 / (16_384 / count)).collect();
+            let mut slots: Vec<_> =
+                (0..count).map(|n| place(Partition(n)).unwrap().slot.0 / (16_384 / count)).collect();
             slots.sort_unstable();
             assert_eq!(slots, (0..count).collect::<Vec<_>>());
         }

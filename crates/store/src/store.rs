@@ -37,7 +37,10 @@ impl Store {
         let counters = Counters::default();
         let router = Router::new(&options, counters.clone());
         let live = Live::new(router.clone(), &options, counters.clone());
-        Self { shared: Arc::new(Shared { options, router, live, counters, partitions: AtomicU16::new(0) }), now: None }
+        Self {
+            shared: Arc::new(Shared { options, router, live, counters, partitions: AtomicU16::new(0) }),
+            now: None,
+        }
     }
 
     /// The same store, whose steps believe that it is `now` by Redis' clock. For tests.
@@ -104,7 +107,8 @@ impl Store {
         let mut cmd = redis::cmd("SET");
         cmd.arg(&key).arg(seed).arg("NX").arg("GET");
         let value = self.router().call(slot_of_key(&key), &Request::Command(&cmd)).await?;
-        let found: Option<u16> = redis::from_redis_value(value).map_err(|error| StoreError::Unreadable(error.to_string()))?;
+        let found: Option<u16> =
+            redis::from_redis_value(value).map_err(|error| StoreError::Unreadable(error.to_string()))?;
         let count = found.unwrap_or(seed);
         if !(1..=MAX_PARTITIONS).contains(&count) {
             return Err(StoreError::Unreadable(format!("{key} is {count}, not 1 to {MAX_PARTITIONS}")));

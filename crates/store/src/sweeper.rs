@@ -41,7 +41,12 @@ async fn sweep_all(store: &Store, holder: &str, options: &SweepOptions) -> Resul
     Ok(())
 }
 
-async fn sweep_one(store: &Store, partition: Partition, holder: &str, options: &SweepOptions) -> Result<(), StoreError> {
+async fn sweep_one(
+    store: &Store,
+    partition: Partition,
+    holder: &str,
+    options: &SweepOptions,
+) -> Result<(), StoreError> {
     // More is waiting where a sweep did as much as it may; others get their turn in Redis between the calls.
     while store.sweep(partition, holder, options).await? == Swept::Changed(MOST_CHANGES) {}
     Ok(())

@@ -11,7 +11,8 @@ use crate::keys::keys_of;
 use crate::script::Script;
 use crate::{Store, WorkError};
 
-static APPEND: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("append.lua"), &[CLOCK, JOB, LOG]));
+static APPEND: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("append.lua"), &[CLOCK, JOB, LOG]));
 
 impl Store {
     /// Writes `reports`, in order, as the attempt's write number `batch`, and renews the lease. A repeat of the last batch

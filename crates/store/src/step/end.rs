@@ -51,12 +51,21 @@ pub struct Ended {
 impl Store {
     /// Ends the attempt as `end` says; `reports` that weren't sent yet go with it, as write number `batch`, in the same step.
     /// A repeat answers as the first time. Works when Redis is full.
-    pub async fn end(&self, lease: &Lease, end: &End, batch: Batch, reports: &[Report]) -> Result<Ended, WorkError> {
+    pub async fn end(
+        &self,
+        lease: &Lease,
+        end: &End,
+        batch: Batch,
+        reports: &[Report],
+    ) -> Result<Ended, WorkError> {
         let keys = keys_of(self.prefix(), lease.job.partition())?;
         let (how, value, code, omit) = match end {
-            End::Completed(result) => {
-                ("completed", result.to_string(), "", result.as_str().len() + EVENT_OVERHEAD > self.max_event())
-            }
+            End::Completed(result) => (
+                "completed",
+                result.to_string(),
+                "",
+                result.as_str().len() + EVENT_OVERHEAD > self.max_event(),
+            ),
             End::Failed { error, code } => ("failed", sentence(error), code.as_str(), false),
             End::Retry { error, code } => ("retry", sentence(error), code.as_str(), false),
         };

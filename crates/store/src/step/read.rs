@@ -112,7 +112,8 @@ fn read_log(reply: &mut Reply) -> Result<LogRead, StoreError> {
         Ok(Entry::parse(&Bytes::from(bytes)).map_err(|error| unreadable(&error))?.head)
     };
     let first = if first.is_empty() { None } else { Some(head(first)?) };
-    let anchor = if anchor.is_empty() { None } else { Some(anchor.parse().map_err(|_| unreadable(&anchor))?) };
+    let anchor =
+        if anchor.is_empty() { None } else { Some(anchor.parse().map_err(|_| unreadable(&anchor))?) };
     let mut entries = Vec::new();
     while !reply.is_empty() {
         entries.push(Entry::parse(&Bytes::from(reply.bytes()?)).map_err(|error| unreadable(&error))?);
@@ -121,8 +122,24 @@ fn read_log(reply: &mut Reply) -> Result<LogRead, StoreError> {
 }
 
 const JOB_FIELDS: &[&str] = &[
-    "owner", "task", "status", "progress", "message", "result", "error", "errorCode", "attempt", "maxAttempts",
-    "metadata", "createdAt", "at", "startedAt", "finishedAt", "expiresAt", "seq", "mark",
+    "owner",
+    "task",
+    "status",
+    "progress",
+    "message",
+    "result",
+    "error",
+    "errorCode",
+    "attempt",
+    "maxAttempts",
+    "metadata",
+    "createdAt",
+    "at",
+    "startedAt",
+    "finishedAt",
+    "expiresAt",
+    "seq",
+    "mark",
 ];
 
 struct Fields(HashMap<&'static str, String>);
@@ -145,7 +162,11 @@ impl Fields {
     }
 
     fn time(&self, name: &str) -> Result<Option<Timestamp>, StoreError> {
-        if self.text(name).is_empty() { Ok(None) } else { self.parse(name).map(Timestamp::from_millis).map(Some) }
+        if self.text(name).is_empty() {
+            Ok(None)
+        } else {
+            self.parse(name).map(Timestamp::from_millis).map(Some)
+        }
     }
 }
 

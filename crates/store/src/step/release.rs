@@ -16,8 +16,12 @@ impl Store {
     /// Gives the attempt back, uncounted; another worker may start the next one at once.
     pub async fn release(&self, lease: &Lease) -> Result<Held, WorkError> {
         let keys = keys_of(self.prefix(), lease.job.partition())?;
-        let call =
-            RELEASE.call(keys.still()).arg(self.now_word()).arg(random_word()).arg(lease.job).arg(lease.token);
+        let call = RELEASE
+            .call(keys.still())
+            .arg(self.now_word())
+            .arg(random_word())
+            .arg(lease.job)
+            .arg(lease.token);
         held(Reply::new(self.router().call(keys.slot, &Request::Script(&call)).await?)?)
     }
 }

@@ -16,8 +16,11 @@ impl Store {
     /// Renews the lease: it lasts its duration from now. Also works past its time, as long as no sweep took it.
     pub async fn renew(&self, lease: &Lease) -> Result<Held, WorkError> {
         let keys = keys_of(self.prefix(), lease.job.partition())?;
-        let call =
-            RENEW.call(vec![keys.job(lease.job)]).arg(self.now_word()).arg(lease.token).arg(millis(lease.duration));
+        let call = RENEW
+            .call(vec![keys.job(lease.job)])
+            .arg(self.now_word())
+            .arg(lease.token)
+            .arg(millis(lease.duration));
         held(Reply::new(self.router().call(keys.slot, &Request::Script(&call)).await?)?)
     }
 }

@@ -28,7 +28,12 @@ pub enum Swept {
 
 impl Store {
     /// Sweeps `partition` once as `holder`.
-    pub async fn sweep(&self, partition: Partition, holder: &str, options: &SweepOptions) -> Result<Swept, StoreError> {
+    pub async fn sweep(
+        &self,
+        partition: Partition,
+        holder: &str,
+        options: &SweepOptions,
+    ) -> Result<Swept, StoreError> {
         let keys = keys_of(self.prefix(), partition)?;
         let stale = options.interval.saturating_mul(5).max(Duration::from_secs(5));
         let call = SWEEP

@@ -1,0 +1,52 @@
+//! The HTTP API: one file a resource.
+
+mod jobs;
+mod path;
+mod stream;
+mod work;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use service::health::Health;
+use service::metrics::Metrics;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::App;
+use crate::problem::Problem;
+
+/// Everything that the gateway serves.
+pub(crate) fn router(app: App, health: Health, metrics: Metrics) -> Router {
+    let api = Router::new()
+        .route("/api/jobs", post(jobs::submit))
+        .route("/api/jobs/{id}", get(jobs::poll))
+        .route("/api/jobs/{id}/cancel", post(jobs::cancel))
+        .route("/api/jobs/{id}/events", get(stream::events))
+        .route("/api/work/claim", post(work::claim))
+        .route("/api/work/{id}/heartbeat", post(work::heartbeat))
+        .route("/api/work/{id}/progress", post(work::progress))
+        .route("/api/work/{id}/output", post(work::output))
+        .route("/api/work/{id}/complete", post(work::complete))
+        .route("/api/work/{id}/fail", post(work::fail))
+        .route("/api/work/{id}/release", post(work::release))
+        .with_state(app.clone());
+    let ops = service::ops::router(health, metrics).layer(from_fn_with_state(app, refresh_metrics));
+    api.merge(ops)
+        .fallback(async || Problem::NotFound)
+        .method_not_allowed_fallback(async || Problem::MethodNotAllowed)
+        .layer(CatchPanicLayer::custom(|_| {
+            tracing::error!("a handler panicked");
+            Problem::Internal.into_response()
+        }))
+}
+
+/// Before a scrape, gauges are read that are worth reading only then.
+async fn refresh_metrics(State(app): State<App>, request: Request, next: Next) -> Response {
+    if request.uri().path() == "/metrics" {
+        app.metrics().followed_logs.set(i64::try_from(app.hub().logs()).unwrap_or(i64::MAX));
+        app.metrics().refresh_queues(app.store(), app.config().tasks.keys()).await;
+    }
+    next.run(request).await
+}

@@ -1,0 +1,5 @@
+//! Carriers: how frames, and answers that must not be lost, reach a socket.
+
+pub(crate) mod body;
+pub(crate) mod guarded;
+pub(crate) mod stall;

@@ -1,0 +1,103 @@
+//! A stream without its transport: a place in a log, and what comes next.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use model::Position;
+use tokio::sync::futures::OwnedNotified;
+
+use super::Hub;
+use super::core::{Taken, WaitFor};
+use super::node::Node;
+use super::seat::Seat;
+
+/// The most bytes that a stream takes at once; one frame may be larger.
+const BUDGET: usize = 64 * 1024;
+
+/// One follower of one log. Dropping it gives its place back.
+pub(crate) struct Follow {
+    hub: Hub,
+    node: Arc<Node>,
+    /// `None` only while it is dropped.
+    seat: Option<Seat>,
+}
+
+/// What a follower gets.
+pub(crate) enum Next {
+    /// Frames to write, in this order; at least one. Ask again when they are written.
+    Frames(Vec<Bytes>),
+    /// Nothing now: ask again when this completes.
+    Wait(OwnedNotified),
+    /// Nothing will follow: the end was told.
+    End,
+    /// Nothing will follow: the job doesn't exist, or no longer.
+    Gone,
+}
+
+impl Follow {
+    pub(super) fn new(hub: Hub, node: Arc<Node>, position: Position) -> Self {
+        let seat = node.core.lock().open(position);
+        Self { hub, node, seat: Some(seat) }
+    }
+
+    /// What comes next.
+    pub(crate) fn next(&mut self) -> Next {
+        let mut taken = self.take();
+        if let Taken::Wait(mut wait) = taken {
+            loop {
+                // What happens between the question and the waiting must wake it too: wait first, then ask again.
+                let woken = self.node.woken(wait);
+                taken = self.take();
+                match taken {
+                    Taken::Wait(again) if again == wait => {
+                        if wait == WaitFor::Read {
+                            self.node.read_what_is_wanted();
+                        }
+                        return Next::Wait(woken);
+                    }
+                    Taken::Wait(other) => wait = other,
+                    _ => break,
+                }
+            }
+        }
+        match taken {
+            Taken::Frames(frames) => Next::Frames(frames),
+            Taken::Gone => Next::Gone,
+            Taken::End | Taken::Wait(_) => Next::End,
+        }
+    }
+
+    fn take(&mut self) -> Taken {
+        match &mut self.seat {
+            Some(seat) => self.node.core.lock().take(seat, BUDGET),
+            None => Taken::End,
+        }
+    }
+
+    /// Completes when the log has gone on from this place, or never will.
+    pub(crate) async fn changed(&mut self) {
+        while let Next::Wait(woken) = self.next() {
+            woken.await;
+        }
+    }
+
+    /// Completes when the job has ended, or is gone.
+    pub(crate) async fn ended(&mut self) {
+        loop {
+            match self.next() {
+                Next::Frames(_) => {}
+                Next::Wait(woken) => woken.await,
+                Next::End | Next::Gone => return,
+            }
+        }
+    }
+}
+
+impl Drop for Follow {
+    fn drop(&mut self) {
+        if let Some(seat) = self.seat.take() {
+            self.node.core.lock().close(seat);
+        }
+        self.hub.left(&self.node);
+    }
+}

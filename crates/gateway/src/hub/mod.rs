@@ -1,0 +1,192 @@
+//! The hub: one live subscription per log, shared by all local streams of that log.
+//!
+//! Its core is pure: [`core::LogCore`] takes what was heard and read, and gives frames, "wait", or "read this". It knows no
+//! transport, no Redis, no clock; the shell around it ([`node`], [`reconcile`], [`pulse`]) does what it asks for. A stream
+//! is a [`Follow`]: a place in a log, not a queue and not a task.
+
+mod answer;
+mod chain;
+mod core;
+mod follow;
+mod frame;
+mod node;
+mod page;
+mod pulse;
+mod read;
+mod reconcile;
+mod seat;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use model::wire::{JobView, Snapshot, SnapshotReason};
+use model::{Cursor, Job, JobId, Position};
+use parking_lot::Mutex;
+use store::Store;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use self::core::Limits;
+pub(crate) use self::follow::{Follow, Next};
+use self::node::Node;
+pub(crate) use self::pulse::{Beats, Pulse};
+
+/// How a hub works; each as in `config/jobcast.toml`.
+#[derive(Clone, Debug)]
+pub(crate) struct HubOptions {
+    /// What one log's ring may keep, in bytes.
+    pub(crate) ring_log: usize,
+    /// What all of them may keep.
+    pub(crate) rings: usize,
+    /// About how much one read of a log brings, in bytes.
+    pub(crate) page: usize,
+    /// How many reads may be in flight.
+    pub(crate) reads: usize,
+    /// How long a log's subscription outlives its last stream.
+    pub(crate) linger: Duration,
+    /// How often silent logs are compared with Redis.
+    pub(crate) reconcile: Duration,
+    /// What `statusUrl` and `eventsUrl` begin with.
+    pub(crate) base_url: String,
+}
+
+/// All followed logs of this node. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Hub(Arc<Shared>);
+
+struct Shared {
+    store: Store,
+    options: Inner,
+    logs: Mutex<HashMap<JobId, Followed>>,
+    reads: Semaphore,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+struct Inner {
+    limits: Limits,
+    page: usize,
+    rings: usize,
+    linger: Duration,
+    reconcile: Duration,
+    base_url: String,
+}
+
+struct Followed {
+    node: Arc<Node>,
+    streams: usize,
+    /// Since when nobody follows it.
+    idle: Option<Instant>,
+}
+
+impl Hub {
+    /// A hub on `store`, whose tasks run on `tasks` until `stop`.
+    pub(crate) fn new(
+        store: Store,
+        options: HubOptions,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+    ) -> Self {
+        let HubOptions { ring_log, rings, page, reads, linger, reconcile, base_url } = options;
+        let options =
+            Inner { limits: Limits { ring_bytes: ring_log }, page, rings, linger, reconcile, base_url };
+        let reads = Semaphore::new(reads);
+        Self(Arc::new(Shared { store, options, logs: Mutex::default(), reads, tasks, stop }))
+    }
+
+    /// Follows `job` from `position` on. The job is known to exist, or the follower is told that it is gone.
+    pub(crate) fn follow(&self, job: JobId, position: Position) -> Follow {
+        let node = {
+            let mut logs = self.0.logs.lock();
+            let followed = logs.entry(job).or_insert_with(|| Followed {
+                node: Node::open(&self.0, job),
+                streams: 0,
+                idle: None,
+            });
+            followed.streams += 1;
+            followed.idle = None;
+            Arc::clone(&followed.node)
+        };
+        Follow::new(self.clone(), node, position)
+    }
+
+    fn left(&self, node: &Node) {
+        if let Some(followed) = self.0.logs.lock().get_mut(&node.job) {
+            followed.streams -= 1;
+            if followed.streams == 0 {
+                followed.idle = Some(Instant::now());
+            }
+        }
+    }
+
+    /// Ends the subscriptions that nobody has needed for the linger.
+    fn tidy(&self) {
+        let mut idle = Vec::new();
+        self.0.logs.lock().retain(|_, followed| {
+            let keep = followed.idle.is_none_or(|since| since.elapsed() < self.0.options.linger);
+            if !keep {
+                idle.push(Arc::clone(&followed.node));
+            }
+            keep
+        });
+        // Outside of the lock: ending a subscription takes the live channel's own.
+        for node in idle {
+            node.close();
+        }
+    }
+
+    /// Keeps what all rings hold within the node's cap: the largest give first.
+    fn shed(&self) {
+        let nodes: Vec<_> = self.0.logs.lock().values().map(|followed| Arc::clone(&followed.node)).collect();
+        let mut sizes: Vec<_> = nodes.iter().map(|node| (node.core.lock().bytes(), node)).collect();
+        let mut over = sizes.iter().map(|(size, _)| size).sum::<usize>().saturating_sub(self.0.options.rings);
+        sizes.sort_unstable_by_key(|(size, _)| std::cmp::Reverse(*size));
+        for (size, node) in sizes {
+            if over == 0 {
+                return;
+            }
+            over = over.saturating_sub(node.core.lock().shed(over.min(size)));
+        }
+    }
+
+    /// How many logs are followed.
+    pub(crate) fn logs(&self) -> usize {
+        self.0.logs.lock().len()
+    }
+
+    /// A `snapshot` frame of `job`, whose id is `id`.
+    pub(crate) fn snapshot(
+        &self,
+        job: Job,
+        reason: SnapshotReason,
+        id: Cursor,
+    ) -> Result<Bytes, serde_json::Error> {
+        self.0.snapshot(job, reason, id)
+    }
+
+    /// Keeps the hub in order until it is stopped: lingering, caps and reconciling.
+    pub(crate) async fn run(&self) {
+        let work = async {
+            tokio::join!(self.reconcile_often(), async {
+                let mut ticks = tokio::time::interval(self.0.options.linger.min(Duration::from_secs(1)));
+                loop {
+                    ticks.tick().await;
+                    self.tidy();
+                    self.shed();
+                }
+            })
+        };
+        self.0.stop.run_until_cancelled(work).await;
+    }
+}
+
+impl Shared {
+    fn snapshot(&self, job: Job, reason: SnapshotReason, id: Cursor) -> Result<Bytes, serde_json::Error> {
+        let snapshot = Snapshot { job_id: job.id, reason, job: JobView::new(job, &self.options.base_url) };
+        Ok(frame::render(b"snapshot", &serde_json::to_vec(&snapshot)?, id))
+    }
+}

@@ -1,0 +1,204 @@
+//! One followed log in this process: the core, and what it needs to be alive.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use model::replay::{self, Verdict};
+use model::wire::SnapshotReason;
+use model::{Cursor, Entry, JobId, Position};
+use parking_lot::Mutex;
+use store::{LiveSink, LogRead, StoreError, Subscription};
+use tokio::sync::Notify;
+
+use super::Shared;
+use super::core::{LogCore, WaitFor, Wake};
+use super::page::{BrokenPage, ReadPage};
+use super::read::{ReadAt, ReadOutcome};
+
+/// How long a read that failed stays in flight, so that what Redis refuses at once isn't asked without end.
+const AFTER_FAILURE: Duration = Duration::from_millis(200);
+
+/// A log that some stream of this process follows, or followed a moment ago.
+pub(crate) struct Node {
+    pub(super) job: JobId,
+    me: Weak<Self>,
+    hub: Weak<Shared>,
+    pub(super) core: Mutex<LogCore>,
+    at_head: Arc<Notify>,
+    behind: Arc<Notify>,
+    /// Nothing is read before the subscription stood once: what happens in between would be read twice.
+    stood: AtomicBool,
+    /// Something was heard since the last reconcile.
+    pub(super) heard: AtomicBool,
+    subscription: Mutex<Option<Subscription>>,
+}
+
+/// Why a read has no page.
+#[derive(Debug, thiserror::Error)]
+enum NoPage {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Broken(#[from] BrokenPage),
+    #[error("the job was forgotten while it was read")]
+    Forgotten,
+    #[error("the snapshot can't be written: {0}")]
+    Snapshot(#[from] serde_json::Error),
+}
+
+impl Node {
+    /// A log of which nothing is known, and its subscription.
+    pub(super) fn open(hub: &Arc<Shared>, job: JobId) -> Arc<Self> {
+        let node = Arc::new_cyclic(|me| Self {
+            job,
+            me: Weak::clone(me),
+            hub: Arc::downgrade(hub),
+            core: Mutex::new(LogCore::new(hub.options.limits)),
+            at_head: Arc::default(),
+            behind: Arc::default(),
+            stood: AtomicBool::new(false),
+            heard: AtomicBool::new(false),
+            subscription: Mutex::new(None),
+        });
+        let subscription = hub.store.live().subscribe(job, Arc::clone(&node) as Arc<dyn LiveSink>);
+        *node.subscription.lock() = Some(subscription);
+        node
+    }
+
+    /// Ends the subscription; the node is of no more use.
+    pub(super) fn close(&self) {
+        self.subscription.lock().take();
+    }
+
+    /// Completes when there is something new for who waits so. Made before the core is asked, it misses nothing.
+    pub(super) fn woken(&self, wait: WaitFor) -> tokio::sync::futures::OwnedNotified {
+        let notify = match wait {
+            WaitFor::Head => &self.at_head,
+            WaitFor::Read => &self.behind,
+        };
+        Arc::clone(notify).notified_owned()
+    }
+
+    pub(super) fn wake(&self, wake: Wake) {
+        if wake.head {
+            self.at_head.notify_waiters();
+        }
+        if wake.behind {
+            self.behind.notify_waiters();
+        }
+        if wake.read {
+            self.read_what_is_wanted();
+        }
+    }
+
+    /// Starts the read that the core wants, if it wants one and none is in flight.
+    pub(super) fn read_what_is_wanted(&self) {
+        if !self.stood.load(Ordering::Acquire) {
+            return;
+        }
+        let (Some(hub), Some(node)) = (self.hub.upgrade(), self.me.upgrade()) else { return };
+        let Some(read) = self.core.lock().wanted() else { return };
+        let stop = hub.stop.clone();
+        hub.tasks.clone().spawn(async move { stop.run_until_cancelled(node.read_on(&hub, read)).await });
+    }
+
+    async fn read_on(&self, hub: &Shared, mut read: ReadAt) {
+        loop {
+            let outcome = self.read(hub, read.position).await;
+            if matches!(outcome, ReadOutcome::Failed) {
+                tokio::time::sleep(AFTER_FAILURE).await;
+            }
+            let (wake, next) = {
+                let mut core = self.core.lock();
+                (core.answer(read, outcome), core.wanted())
+            };
+            self.wake(Wake { read: false, ..wake });
+            match next {
+                Some(next) => read = next,
+                None => return,
+            }
+        }
+    }
+
+    async fn read(&self, hub: &Shared, position: Position) -> ReadOutcome {
+        let Ok(_permit) = hub.reads.acquire().await else { return ReadOutcome::Failed };
+        match self.page(hub, position).await {
+            Ok(Some(page)) => ReadOutcome::Page(page),
+            Ok(None) => ReadOutcome::Gone,
+            Err(error) => {
+                tracing::debug!(job = %self.job, %error, "a read of the log will be tried again");
+                ReadOutcome::Failed
+            }
+        }
+    }
+
+    async fn page(&self, hub: &Shared, position: Position) -> Result<Option<ReadPage>, NoPage> {
+        let mut found = self.judged(hub, position).await?;
+        if !matches!(found, Some((Verdict::Follows | Verdict::Trimmed, _))) {
+            // Before a client is told that its history is void, the primary is asked that really is it.
+            hub.store.confirm_primary(self.job).await;
+            found = self.judged(hub, position).await?;
+        }
+        let Some((verdict, read)) = found else { return Ok(None) };
+        match verdict {
+            Verdict::Follows => Ok(Some(ReadPage::follows(position, read.page, read.status.is_terminal())?)),
+            Verdict::Trimmed => self.restart(hub, SnapshotReason::Trimmed).await,
+            Verdict::Rewound => self.restart(hub, SnapshotReason::Rewound).await,
+        }
+    }
+
+    async fn judged(
+        &self,
+        hub: &Shared,
+        position: Position,
+    ) -> Result<Option<(Verdict, LogRead)>, StoreError> {
+        let read = hub.store.log(self.job, position.seq, hub.options.page).await?;
+        Ok(read.map(|read| (replay::settle(position, &read.page), read)))
+    }
+
+    /// The log from its first entry, with the snapshot that says why.
+    async fn restart(&self, hub: &Shared, reason: SnapshotReason) -> Result<Option<ReadPage>, NoPage> {
+        let Some(read) = hub.store.log(self.job, 0, hub.options.page).await? else { return Ok(None) };
+        let Some(job) = hub.store.job(self.job).await? else { return Err(NoPage::Forgotten) };
+        let snapshot = hub.snapshot(job, reason, read.page.start())?;
+        Ok(Some(ReadPage::restart(snapshot, read.page, read.status.is_terminal())?))
+    }
+
+    /// The newest event known, for a reconcile.
+    pub(super) fn head(&self) -> Option<Cursor> {
+        self.core.lock().head()
+    }
+
+    /// Reads even where no subscription ever stood.
+    pub(super) fn insist(&self) {
+        self.stood.store(true, Ordering::Release);
+        self.read_what_is_wanted();
+    }
+}
+
+impl LiveSink for Node {
+    fn subscribed(&self) {
+        self.stood.store(true, Ordering::Release);
+        let wake = self.core.lock().unsettle();
+        self.wake(Wake { read: true, ..wake });
+    }
+
+    fn entry(&self, entry: Bytes) {
+        self.heard.store(true, Ordering::Relaxed);
+        match Entry::parse(&entry) {
+            Ok(entry) => {
+                let wake = self.core.lock().live(&entry);
+                self.wake(wake);
+            }
+            Err(error) => {
+                tracing::warn!(job = %self.job, %error, "a live message can't be read");
+                let wake = self.core.lock().unsettle();
+                self.wake(wake);
+            }
+        }
+    }
+
+    fn lost(&self) {}
+}

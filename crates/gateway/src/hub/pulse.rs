@@ -1,0 +1,127 @@
+//! The node's one clock for streams: heartbeats, the end of old streams, and the spread of a drain.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::sync::futures::OwnedNotified;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+/// How many groups the streams are in; each group has its own beat, so that not all write at once.
+const SLOTS: usize = 64;
+
+/// How often the pulse beats.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Beats {
+    /// From one beat of a group to its next one.
+    pub(crate) every: Duration,
+    /// At most so much earlier or later.
+    pub(crate) jitter: Duration,
+    /// Over how long a drain is spread.
+    pub(crate) drain: Duration,
+}
+
+/// The clock. A stream belongs to one slot and is woken at each of its beats.
+#[derive(Debug)]
+pub(crate) struct Pulse {
+    beats: Beats,
+    slots: Vec<Arc<Notify>>,
+    draining: AtomicBool,
+    over: AtomicBool,
+}
+
+impl Pulse {
+    /// A clock that stands still until [`Pulse::run`].
+    pub(crate) fn new(beats: Beats) -> Self {
+        Self {
+            beats,
+            slots: (0..SLOTS).map(|_| Arc::default()).collect(),
+            draining: AtomicBool::new(false),
+            over: AtomicBool::new(false),
+        }
+    }
+
+    /// Completes at the next beat of the slot of `stream`, any number.
+    pub(crate) fn beat(&self, stream: usize) -> OwnedNotified {
+        Arc::clone(&self.slots[stream % SLOTS]).notified_owned()
+    }
+
+    /// Whether streams are to end at their next beat.
+    pub(crate) fn draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Whether the drain is over: no stream has a place here any more.
+    pub(crate) fn over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
+    }
+
+    /// Beats until `drain`; then once more for each slot, spread over the drain time, and at last for all.
+    pub(crate) async fn run(&self, drain: CancellationToken) {
+        drain.run_until_cancelled(self.keep_beating()).await;
+        self.draining.store(true, Ordering::Relaxed);
+        let step = self.beats.drain / u32::try_from(SLOTS).unwrap_or(1);
+        for slot in &self.slots {
+            slot.notify_waiters();
+            tokio::time::sleep(step).await;
+        }
+        self.over.store(true, Ordering::Relaxed);
+        for slot in &self.slots {
+            slot.notify_waiters();
+        }
+    }
+
+    async fn keep_beating(&self) {
+        let start = Instant::now();
+        let share = self.beats.every / u32::try_from(SLOTS).unwrap_or(1);
+        let mut due: Vec<_> = (1..).map(|n| start + share * n).take(SLOTS).collect();
+        loop {
+            let Some((slot, &at)) = due.iter().enumerate().min_by_key(|(_, at)| **at) else { return };
+            sleep_until(at).await;
+            self.slots[slot].notify_waiters();
+            due[slot] = at + self.jittered();
+        }
+    }
+
+    fn jittered(&self) -> Duration {
+        let Beats { every, jitter, .. } = self.beats;
+        (every + jitter).saturating_sub((2 * jitter).mul_f64(rand::random())).max(Duration::from_millis(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn each_stream_hears_a_beat_within_its_time_and_its_end_within_the_drain() {
+        let beats = Beats {
+            every: Duration::from_secs(15),
+            jitter: Duration::from_secs(3),
+            drain: Duration::from_secs(10),
+        };
+        let (pulse, drain) = (Arc::new(Pulse::new(beats)), CancellationToken::new());
+        let mut tasks = tokio::task::JoinSet::new();
+        tasks.spawn({
+            let (pulse, drain) = (Arc::clone(&pulse), drain.clone());
+            async move { pulse.run(drain).await }
+        });
+        for stream in 0..200 {
+            pulse.beat(stream).await;
+            let heard = Instant::now();
+            pulse.beat(stream).await;
+            let between = heard.elapsed();
+            assert!(between >= Duration::from_secs(12) && between <= Duration::from_secs(18), "{between:?}");
+        }
+        assert!(!pulse.draining());
+        let ends = (0..64).map(|stream| pulse.beat(stream)).collect::<Vec<_>>();
+        let began = Instant::now();
+        drain.cancel();
+        futures_util::future::join_all(ends).await;
+        assert!(pulse.draining());
+        let took = began.elapsed();
+        assert!(took > Duration::from_secs(9) && took <= Duration::from_secs(10), "{took:?}");
+    }
+}

@@ -1,0 +1,68 @@
+//! The core of the hub against a model of Redis: random appends, trims, rewinds, lost, late, reordered and repeated live
+//! messages, reads that are late or fail, and many streams; what each stream gets is checked by an oracle that shares no code
+//! with the core.
+
+mod log;
+mod oracle;
+mod world;
+
+use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
+use world::{Fate, Op, Setting, World};
+
+fn op() -> impl Strategy<Value = Op> {
+    let fate = prop_oneof![
+        6 => Just(Fate::Heard),
+        2 => Just(Fate::Late),
+        2 => Just(Fate::Lost),
+        1 => Just(Fate::Twice),
+    ];
+    prop_oneof![
+        16 => (0..3u8, prop::bool::weighted(0.15), fate).prop_map(|(more, large, fate)| Op::Append { more, large, fate }),
+        5 => (any::<u8>(), any::<bool>()).prop_map(|(pick, again)| Op::Hear { pick, again }),
+        2 => any::<u8>().prop_map(Op::Trim),
+        2 => (any::<u8>(), any::<u8>()).prop_map(|(to, kept)| Op::Rewind { to, kept }),
+        1 => any::<u8>().prop_map(Op::Restore),
+        1 => Just(Op::Finish),
+        1 => Just(Op::Vanish),
+        8 => (0..5u8, any::<u8>()).prop_map(|(how, pick)| Op::Open { how, pick }),
+        2 => any::<u8>().prop_map(Op::Close),
+        20 => (any::<u8>(), 0..200u8).prop_map(|(pick, budget)| Op::Take { pick, budget }),
+        3 => any::<u8>().prop_map(Op::Twin),
+        14 => Just(Op::Ask),
+        6 => Just(Op::Run),
+        14 => prop::bool::weighted(0.15).prop_map(Op::Answer),
+        2 => any::<u8>().prop_map(Op::Shed),
+        2 => Just(Op::AskTip),
+        2 => any::<bool>().prop_map(Op::TellTip),
+        1 => Just(Op::Unsettle),
+    ]
+}
+
+fn setting() -> impl Strategy<Value = Setting> {
+    (prop_oneof![1..400usize, 400..4000usize], 1..12usize)
+        .prop_map(|(ring_bytes, page)| Setting { ring_bytes, page })
+}
+
+fn check(setting: Setting, ops: &[Op]) {
+    let mut world = World::new(setting);
+    for &op in ops {
+        world.step(op);
+    }
+    world.settle_down();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 4000,
+        // What it finds becomes a named test below.
+        failure_persistence: Some(Box::new(FileFailurePersistence::Off)),
+        max_shrink_iters: 100_000,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn every_stream_is_the_log_from_its_cursor(setting in setting(), ops in prop::collection::vec(op(), 1..120)) {
+        check(setting, &ops);
+    }
+}

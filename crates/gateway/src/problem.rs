@@ -1,0 +1,174 @@
+//! Errors as RFC 9457 problem documents: the one place where an error becomes a status.
+
+use axum::extract::rejection::QueryRejection;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use store::{CancelError, StoreError, SubmitError, WorkError};
+
+/// What went wrong, as the client hears of it. `type` is `urn:jobcast:<name>`; the sentence says what to do.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum Problem {
+    #[error("{0}")]
+    Malformed(String),
+    #[error("{0}")]
+    BadCursor(String),
+    #[error("The header {0} was sent more than once; send it once.")]
+    DoubledHeader(&'static str),
+    #[error("Send an API key as `Authorization: Bearer <key>`.")]
+    Unauthenticated,
+    #[error("The key's scopes don't include `{0}`; use a key that has it.")]
+    MissingScope(&'static str),
+    #[error("There is no such thing here, or it has expired, or it belongs to somebody else.")]
+    NotFound,
+    #[error("This path doesn't know the method; the Allow header lists those that it knows.")]
+    MethodNotAllowed,
+    #[error("The job has ended already ({0}); nothing can be changed.")]
+    JobEnded(&'static str),
+    #[error(
+        "The lease is lost: another attempt or the sweep has replaced the token, or the attempt has ended. Stop this attempt."
+    )]
+    LeaseLost,
+    #[error("The batch number skips one: send the batch before it first.")]
+    BatchGap,
+    #[error("The Idempotency-Key made job {0}, which has expired; use a new key to submit again.")]
+    JobExpired(String),
+    #[error("{0}")]
+    TooLarge(String),
+    #[error("Send the body as `Content-Type: application/json`.")]
+    UnsupportedMediaType,
+    #[error("There is no task `{0}`; the tasks are: {1}.")]
+    UnknownTask(String, String),
+    #[error("The field `{0}` is not served by this version; leave it out.")]
+    Unsupported(&'static str),
+    #[error("{0}")]
+    OutOfRange(String),
+    #[error("The Idempotency-Key was used with another request, which made job {0}; use a new key.")]
+    IdempotencyMismatch(String),
+    #[error("Redis doesn't answer; nothing was changed that you weren't told of. Try again.")]
+    Unavailable,
+    #[error("Redis is full; nothing was stored. Try again later.")]
+    StoreFull,
+    #[error("Something broke here; the log of the node says what.")]
+    Internal,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    r#type: String,
+    title: &'a str,
+    status: u16,
+    detail: String,
+}
+
+impl Problem {
+    /// Status, stable name and title.
+    fn kind(&self) -> (StatusCode, &'static str, &'static str) {
+        use StatusCode as S;
+        match self {
+            Self::Malformed(_) => (S::BAD_REQUEST, "malformed", "Malformed request"),
+            Self::BadCursor(_) => (S::BAD_REQUEST, "bad-cursor", "Not a cursor"),
+            Self::DoubledHeader(_) => (S::BAD_REQUEST, "doubled-header", "Doubled header"),
+            Self::Unauthenticated => (S::UNAUTHORIZED, "unauthenticated", "No valid key"),
+            Self::MissingScope(_) => (S::FORBIDDEN, "missing-scope", "Missing scope"),
+            Self::NotFound => (S::NOT_FOUND, "not-found", "Not found"),
+            Self::MethodNotAllowed => (S::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed"),
+            Self::JobEnded(_) => (S::CONFLICT, "job-ended", "The job has ended"),
+            Self::LeaseLost => (S::CONFLICT, "lease-lost", "The lease is lost"),
+            Self::BatchGap => (S::CONFLICT, "batch-gap", "A batch is missing"),
+            Self::JobExpired(_) => (S::GONE, "job-expired", "The job has expired"),
+            Self::TooLarge(_) => (S::PAYLOAD_TOO_LARGE, "too-large", "Too large"),
+            Self::UnsupportedMediaType => {
+                (S::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Unsupported media type")
+            }
+            Self::UnknownTask(..) => (S::UNPROCESSABLE_ENTITY, "unknown-task", "Unknown task"),
+            Self::Unsupported(_) => (S::UNPROCESSABLE_ENTITY, "unsupported", "Not served"),
+            Self::OutOfRange(_) => (S::UNPROCESSABLE_ENTITY, "out-of-range", "Out of range"),
+            Self::IdempotencyMismatch(_) => {
+                (S::UNPROCESSABLE_ENTITY, "idempotency-mismatch", "Idempotency-Key used before")
+            }
+            Self::Unavailable => (S::SERVICE_UNAVAILABLE, "unavailable", "Redis is away"),
+            Self::StoreFull => (S::SERVICE_UNAVAILABLE, "store-full", "Redis is full"),
+            Self::Internal => (S::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let (status, name, title) = self.kind();
+        let document = Document {
+            r#type: format!("urn:jobcast:{name}"),
+            title,
+            status: status.as_u16(),
+            detail: self.to_string(),
+        };
+        let mut response = (status, axum::Json(document)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        match status {
+            StatusCode::UNAUTHORIZED => {
+                drop(headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")))
+            }
+            StatusCode::SERVICE_UNAVAILABLE => {
+                drop(headers.insert(RETRY_AFTER, HeaderValue::from_static("2")))
+            }
+            _ => {}
+        }
+        response
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(cause) => {
+                tracing::debug!(cause, "a request had no answer from Redis");
+                Self::Unavailable
+            }
+            StoreError::Full => Self::StoreFull,
+            StoreError::Refused(_) | StoreError::Unreadable(_) => {
+                tracing::error!(%error, "a request failed");
+                Self::Internal
+            }
+        }
+    }
+}
+
+impl From<SubmitError> for Problem {
+    fn from(error: SubmitError) -> Self {
+        match error {
+            SubmitError::Mismatch(job) => Self::IdempotencyMismatch(job.to_string()),
+            SubmitError::Expired(job) => Self::JobExpired(job.to_string()),
+            SubmitError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<CancelError> for Problem {
+    fn from(error: CancelError) -> Self {
+        match error {
+            CancelError::Absent => Self::NotFound,
+            CancelError::Terminal(status) => Self::JobEnded(status.as_str()),
+            CancelError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<WorkError> for Problem {
+    fn from(error: WorkError) -> Self {
+        match error {
+            WorkError::LeaseLost => Self::LeaseLost,
+            WorkError::BatchGap => Self::BatchGap,
+            WorkError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<QueryRejection> for Problem {
+    fn from(rejection: QueryRejection) -> Self {
+        Self::Malformed(format!("The query can't be read: {}", rejection.body_text()))
+    }
+}

@@ -1,0 +1,100 @@
+//! The HTTP server: accepts connections and serves them, and ends in order.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::App;
+use crate::carrier::stall::Stall;
+
+/// How long to wait after an accept that failed, which mostly means that there are no file descriptors left.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves `router` on `listener` until `app`'s shutdown has drained; its tasks are the shutdown's.
+pub(crate) async fn serve(listener: TcpListener, router: Router, app: App) -> io::Result<()> {
+    let shutdown = app.shutdown().clone();
+    let (soft, hard) = (shutdown.soft().clone(), shutdown.hard().clone());
+    shutdown.tasks().spawn({
+        let app = app.clone();
+        async move { app.hub().run().await }
+    });
+    let drained = CancellationToken::new();
+    let draining = async {
+        app.pulse().run(soft).await;
+        drained.cancel();
+    };
+    let connections = tokio_util::task::TaskTracker::new();
+    let accepting = drained.run_until_cancelled(accept(&listener, &router, &app, &drained, &connections));
+    let whole = async {
+        // Until the drain is over new connections are served: a balancer needs a moment to hear of it.
+        let ((), accepted) = tokio::join!(draining, accepting);
+        connections.close();
+        connections.wait().await;
+        accepted
+    };
+    match hard.run_until_cancelled(whole).await {
+        Some(Some(Err(error))) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+async fn accept(
+    listener: &TcpListener,
+    router: &Router,
+    app: &App,
+    drained: &CancellationToken,
+    connections: &tokio_util::task::TaskTracker,
+) -> io::Result<()> {
+    let places =
+        Arc::new(Semaphore::new(usize::try_from(app.config().gateway.max_connections).unwrap_or(usize::MAX)));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return Ok(()) };
+        match listener.accept().await {
+            Ok((socket, _)) => {
+                let connection = connection(socket, router.clone(), app.clone(), drained.clone());
+                let hard = app.shutdown().hard().clone();
+                connections.spawn(async move {
+                    hard.run_until_cancelled(connection).await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn connection(socket: TcpStream, router: Router, app: App, drained: CancellationToken) {
+    // Events are small and must leave at once.
+    if let Err(error) = socket.set_nodelay(true) {
+        tracing::debug!(%error, "a connection keeps Nagle's algorithm");
+    }
+    let config = &app.config().gateway;
+    let socket = Stall::new(socket, app.config().stream.stall, app.metrics().streams_stalled.clone());
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(config.header_timeout)
+        .max_buf_size(config.max_head.as_usize())
+        .serve_connection(TokioIo::new(socket), TowerToHyperService::new(router));
+    let mut connection = std::pin::pin!(connection);
+    let served = tokio::select! {
+        served = connection.as_mut() => served,
+        () = drained.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = served {
+        tracing::debug!(%error, "a connection broke");
+    }
+}
