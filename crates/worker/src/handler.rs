@@ -59,11 +59,19 @@ impl Failure {
 /// A [`Handler`] of any type, so that a worker can hold several.
 pub trait AnyHandler: Send + Sync + 'static {
     /// As [`Handler::run`].
-    fn run_boxed(&self, ctx: Context, payload: Json) -> Pin<Box<dyn Future<Output = Result<Json, Failure>> + Send + '_>>;
+    fn run_boxed(
+        &self,
+        ctx: Context,
+        payload: Json,
+    ) -> Pin<Box<dyn Future<Output = Result<Json, Failure>> + Send + '_>>;
 }
 
 impl<H: Handler> AnyHandler for H {
-    fn run_boxed(&self, ctx: Context, payload: Json) -> Pin<Box<dyn Future<Output = Result<Json, Failure>> + Send + '_>> {
+    fn run_boxed(
+        &self,
+        ctx: Context,
+        payload: Json,
+    ) -> Pin<Box<dyn Future<Output = Result<Json, Failure>> + Send + '_>> {
         Box::pin(self.run(ctx, payload))
     }
 }
