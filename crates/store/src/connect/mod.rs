@@ -194,6 +194,8 @@ impl Router {
             Verdict::Lost | Verdict::Wait => {}
             // The name may lead to another server by now.
             Verdict::Demoted => node.hang_up(),
+            // An answer is an answer; a failed login has no code.
+            _ if error.code().is_some() => return self.answered(node),
             _ => return,
         }
         self.shared.connected.store(false, Ordering::Relaxed);

@@ -44,6 +44,14 @@ async fn add(router: &Router, member: usize) -> Result<(i64, String), StoreError
     Ok(redis::from_redis_value(value).unwrap())
 }
 
+/// The same in a task of its own.
+fn add_meanwhile(router: &Router, member: usize) -> JoinSet<Result<(i64, String), StoreError>> {
+    let router = router.clone();
+    let mut call = JoinSet::new();
+    call.spawn(async move { add(&router, member).await });
+    call
+}
+
 #[tokio::test]
 async fn a_call_survives_a_lost_script_a_cut_connection_and_a_restart() {
     let server = RedisServer::start().await;
@@ -61,12 +69,9 @@ async fn a_call_survives_a_lost_script_a_cut_connection_and_a_restart() {
     assert_eq!(counters.reconnects.get(), 1);
 
     server.kill();
-    let call = tokio::task::spawn({
-        let router = router.clone();
-        async move { add(&router, 4).await }
-    });
+    let call = add_meanwhile(&router, 4);
     server.restart().await;
-    assert_eq!(call.await.unwrap().unwrap(), (4, "4".into()));
+    assert_eq!(call.join_all().await.pop().unwrap().unwrap(), (4, "4".into()));
 }
 
 #[tokio::test]
@@ -196,13 +201,10 @@ async fn a_read_only_server_is_waited_for() {
     add(&router, 1).await.unwrap();
     let mut client = server.client().await;
     cmd("REPLICAOF").arg("127.0.0.1").arg(1).exec_async(&mut client).await.unwrap();
-    let call = tokio::task::spawn({
-        let router = router.clone();
-        async move { add(&router, 2).await }
-    });
+    let call = add_meanwhile(&router, 2);
     eventually(LONG, "the call meets READONLY", async || !router.connected()).await;
     cmd("REPLICAOF").arg("NO").arg("ONE").exec_async(&mut client).await.unwrap();
-    assert_eq!(call.await.unwrap().unwrap().0, 2);
+    assert_eq!(call.join_all().await.pop().unwrap().unwrap().0, 2);
 }
 
 #[tokio::test]

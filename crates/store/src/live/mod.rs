@@ -15,6 +15,8 @@ mod connection;
 mod line;
 mod router;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
