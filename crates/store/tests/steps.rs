@@ -390,6 +390,16 @@ on_both!(owners_take_turns_and_one_owners_jobs_go_by_age, bench, {
     let both =
         2 * owners.iter().filter(|o| **o == "a").count().min(owners.iter().filter(|o| **o == "b").count());
     assert!(owners[..both].windows(2).all(|pair| pair[0] != pair[1]), "{owners:?}");
+    for (id, owner) in first {
+        bench.at().cancel(id, &owner.parse().unwrap(), "enough").await.unwrap();
+    }
+    // The places of cancelled attempts are the sweep's to free.
+    for n in 0..16 {
+        for _ in 0..40 {
+            bench.pass(1);
+            let _ = bench.at().sweep(Partition(n), "test", &SWEEP).await.unwrap();
+        }
+    }
 });
 
 on_both!(logs_are_capped_by_count_and_by_bytes, bench, {
