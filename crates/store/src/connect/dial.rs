@@ -97,7 +97,7 @@ impl Dialer {
         }
         let tcp = TcpSettings::default()
             .set_nodelay(true)
-            .set_keepalive(self.keepalive())
+            .set_keepalive(keepalive())
             .set_user_timeout(self.user_timeout);
         Ok(address.for_redis().into_connection_info()?.set_redis_settings(who).set_tcp_settings(tcp))
     }
@@ -110,7 +110,7 @@ impl Dialer {
                 let stream = TcpStream::connect((host.as_str(), *port)).await?;
                 stream.set_nodelay(true)?;
                 let options = socket2::SockRef::from(&stream);
-                options.set_tcp_keepalive(&self.keepalive())?;
+                options.set_tcp_keepalive(&keepalive())?;
                 options.set_tcp_user_timeout(Some(self.user_timeout))?;
                 if !tls {
                     return Ok(Box::new(stream));
@@ -121,12 +121,12 @@ impl Dialer {
             }
         }
     }
+}
 
-    /// Probes of a silent TCP connection: the first after 15 s, then every 5 s, dead after three.
-    fn keepalive(&self) -> socket2::TcpKeepalive {
-        socket2::TcpKeepalive::new()
-            .with_time(Duration::from_secs(15))
-            .with_interval(Duration::from_secs(5))
-            .with_retries(3)
-    }
+/// Probes of a silent TCP connection: the first after 15 s, then every 5 s, dead after three.
+fn keepalive() -> socket2::TcpKeepalive {
+    socket2::TcpKeepalive::new()
+        .with_time(Duration::from_secs(15))
+        .with_interval(Duration::from_secs(5))
+        .with_retries(3)
 }

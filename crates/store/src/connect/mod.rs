@@ -13,6 +13,8 @@
 mod address;
 mod backoff;
 mod cluster;
+#[cfg(test)]
+mod cluster_tests;
 mod dial;
 mod node;
 mod outage;

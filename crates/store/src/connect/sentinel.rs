@@ -16,13 +16,15 @@ use super::turn::Turns;
 
 /// How old an answer may be that a failing call is content with.
 const FRESH: Duration = Duration::from_millis(100);
+/// How long the rest of the Sentinels is waited for when most have answered.
+const GRACE: Duration = Duration::from_millis(100);
 
 /// Sentinels of one primary.
 pub(crate) struct Sentinels {
-    sentinels: Vec<Address>,
+    all: Vec<Address>,
     master: String,
     nodes: Arc<Nodes>,
-    primary: Mutex<Option<Address>>,
+    known: Mutex<Option<Word>>,
     asking: Turns,
 }
 
@@ -33,16 +35,17 @@ struct Word {
 }
 
 impl Sentinels {
-    pub(crate) fn new(sentinels: Vec<Address>, master: String, nodes: Arc<Nodes>) -> Self {
-        Self { sentinels, master, nodes, primary: Mutex::default(), asking: Turns::default() }
+    pub(crate) fn new(all: Vec<Address>, master: String, nodes: Arc<Nodes>) -> Self {
+        Self { all, master, nodes, known: Mutex::default(), asking: Turns::default() }
     }
 
     pub(crate) async fn primary(&self) -> RedisResult<Address> {
-        if self.primary.lock().is_none() {
+        if self.known.lock().is_none() {
             self.refresh().await;
         }
-        self.primary.lock().clone().ok_or_else(|| {
-            let which = format!("of the {} configured", self.sentinels.len());
+        let known = self.known.lock().as_ref().map(|word| word.primary.clone());
+        known.ok_or_else(|| {
+            let which = format!("of the {} configured", self.all.len());
             (ErrorKind::MasterNameNotFoundBySentinel, "no Sentinel answers and knows this primary", which)
                 .into()
         })
@@ -59,25 +62,39 @@ impl Sentinels {
     /// Asks all at once, and believes the newest configuration: only a majority of Sentinels can make a newer one, while one
     /// that is cut off, with the old primary, keeps the older. True if more than half of them answered.
     async fn ask_all(&self) -> bool {
-        let mut questions: FuturesUnordered<_> =
-            self.sentinels.iter().map(|sentinel| self.ask(sentinel)).collect();
+        let mut questions: FuturesUnordered<_> = self.all.iter().map(|sentinel| self.ask(sentinel)).collect();
         let mut newest: Option<Word> = None;
         let mut answers = 0;
-        while let Some(answer) = questions.next().await {
+        loop {
+            let is_majority = answers * 2 > self.all.len();
+            let next = timeout(if is_majority { GRACE } else { Duration::MAX }, questions.next());
+            let Ok(Some(answer)) = next.await else { break };
             let Ok(word) = answer else { continue };
             answers += 1;
             if newest.as_ref().is_none_or(|newest| newest.epoch < word.epoch) {
                 newest = Some(word);
             }
         }
+        let is_majority = answers * 2 > self.all.len();
         if let Some(word) = newest {
-            self.nodes.keep(std::slice::from_ref(&word.primary));
-            let before = self.primary.lock().replace(word.primary.clone());
-            if before.is_some_and(|before| before != word.primary) {
+            self.take(word, is_majority);
+        }
+        is_majority
+    }
+
+    /// Believes `word`, unless a few Sentinels say what is older than what is known.
+    fn take(&self, word: Word, is_majority: bool) {
+        let mut known = self.known.lock();
+        if let Some(known) = &*known {
+            if known.epoch > word.epoch && !is_majority {
+                return;
+            }
+            if known.primary != word.primary {
                 tracing::info!(primary = %word.primary, "the Sentinels name another primary");
             }
         }
-        answers * 2 > self.sentinels.len()
+        self.nodes.keep(std::slice::from_ref(&word.primary));
+        *known = Some(word);
     }
 
     async fn ask(&self, sentinel: &Address) -> RedisResult<Word> {

@@ -76,6 +76,6 @@ mod tests {
         let turns = Turns::default();
         assert!(turns.anew(async { true }).await);
         assert!(!turns.anew(async { false }).await);
-        assert!(!turns.within(Duration::from_secs(60), async { true }).await);
+        assert!(!turns.within(Duration::from_mins(1), async { true }).await);
     }
 }
