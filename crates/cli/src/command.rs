@@ -1,2 +1,60 @@
-//! The subcommands.
+//! The subcommands. Each takes the configuration and the stop, and returns when all is over.
+
 mod dev;
+mod gateway;
+mod worker;
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use service::config::{Config, Loaded};
+use service::start;
+use tokio::net::TcpListener;
+
+use crate::args::Command;
+
+/// What a stop may take beyond the times that the configuration gives it.
+const SLACK: Duration = Duration::from_secs(10);
+
+/// Runs a subcommand to its end.
+pub(crate) async fn run(command: &Command, loaded: Loaded) -> anyhow::Result<()> {
+    let shutdown = start::start(&loaded.config.log)?;
+    match command {
+        Command::Gateway { .. } => gateway::run(loaded, shutdown).await,
+        Command::Worker { .. } => worker::run(loaded, shutdown).await,
+        Command::Dev { .. } => dev::run(loaded, shutdown).await,
+    }
+}
+
+/// An address that can't be listened on. The sentence says how to choose another.
+#[derive(Debug, thiserror::Error)]
+#[error("can't listen on {address}: {}; choose another with {flag}", reason(source))]
+pub(crate) struct ListenError {
+    address: SocketAddr,
+    flag: &'static str,
+    source: io::Error,
+}
+
+fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "another program has this port".to_owned(),
+        io::ErrorKind::AddrNotAvailable => "this machine doesn't have this address".to_owned(),
+        io::ErrorKind::PermissionDenied => "this port needs more rights".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+async fn listen(address: SocketAddr, flag: &'static str) -> Result<TcpListener, ListenError> {
+    TcpListener::bind(address).await.map_err(|source| ListenError { address, flag, source })
+}
+
+/// How long a gateway's stop may take.
+fn gateway_limit(config: &Config) -> Duration {
+    config.stream.drain + SLACK
+}
+
+/// How long a worker's stop may take.
+fn worker_limit(config: &Config) -> Duration {
+    config.worker.grace + config.worker.kill_after + SLACK
+}

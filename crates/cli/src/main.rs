@@ -1,3 +1,35 @@
-//! The `jobcast` binary.
+//! `jobcast`: one binary, many roles.
+
+mod args;
 mod command;
-fn main() {}
+mod parts;
+mod role;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use service::config::ConfigError;
+use tokio::runtime::Runtime;
+
+use crate::args::Args;
+
+/// Exit code of a wrong configuration; clap has the same for a wrong command line.
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let Err(error) = run(&Args::parse()) else { return ExitCode::SUCCESS };
+    eprintln!("jobcast: {error}");
+    let usage = error.is::<ConfigError>() || error.is::<parts::BadTask>() || error.is::<store::TargetError>();
+    if usage { USAGE.into() } else { ExitCode::FAILURE }
+}
+
+fn run(args: &Args) -> anyhow::Result<()> {
+    let loaded = args.load()?;
+    let installed = rustls::crypto::ring::default_provider().install_default();
+    installed.map_err(|_| anyhow::anyhow!("TLS was set up twice"))?;
+    let runtime = Runtime::new().map_err(|error| anyhow::anyhow!("the runtime can't start: {error}"))?;
+    let ended = runtime.block_on(command::run(&args.command, loaded));
+    // What was given up must not hold the process.
+    runtime.shutdown_background();
+    ended
+}

@@ -1,6 +1,86 @@
-//! `jobcast dev`: everything in one process, with a private Redis server as a child.
+//! `jobcast dev`: gateways, a worker and a private Redis server, one process tree.
 
 mod child;
 mod find;
 mod folder;
+mod listeners;
 mod server;
+mod welcome;
+
+use std::env;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use service::config::{Config, ConfigError, Loaded, StoreUrl};
+use service::stop::Shutdown;
+
+use self::folder::Folder;
+use self::server::Server;
+use super::{gateway, gateway_limit, worker, worker_limit};
+use crate::parts;
+use crate::role::Roles;
+
+/// Over how long streams are closed at most: no load balancer has to hear of the stop.
+const DRAIN: Duration = Duration::from_secs(1);
+/// The pause between two looks whether all roles are ready.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// Runs everything until it is asked to stop.
+pub(super) async fn run(loaded: Loaded, shutdown: Shutdown) -> anyhow::Result<()> {
+    let Loaded { mut config, dir, .. } = loaded;
+    config.auth.anonymous = true;
+    config.stream.drain = config.stream.drain.min(DRAIN);
+    // Whatever can be wrong is found before anything is started.
+    let handlers = parts::handlers(&config, &dir)?;
+    let gateways = listeners::bind(config.gateway.listen, config.dev.gateways).await?;
+    let probes = worker::listen_if_any(&config).await?;
+    let named = config.dev.server.as_ref().map(|server| in_folder(server, &dir));
+    let program = find::find(named.as_deref(), &env::var_os("PATH").unwrap_or_default())?;
+    let data = std::path::absolute(&config.dev.dir).map_err(ConfigError::NoFolder)?;
+
+    let server = Server::start(program.clone(), Folder::take(&data)?, shutdown.soft()).await?;
+    tracing::info!(program = %program.display(), data = %server.folder().display(), "a private Redis server runs");
+    tracing::info!("requests without a key are allowed: they are of the owner \"anonymous\"");
+    config.store.url = StoreUrl::parse(&server.url())?;
+    let ended = run_roles(Arc::new(config), handlers, gateways, probes, shutdown).await;
+    // Last: until here the roles may have had something to write.
+    server.stop().await;
+    ended
+}
+
+/// A program with a slash starts from the configuration's folder; one without is looked up in `PATH`.
+fn in_folder(program: &std::path::Path, dir: &std::path::Path) -> PathBuf {
+    if program.components().count() > 1 { dir.join(program) } else { program.to_path_buf() }
+}
+
+async fn run_roles(
+    config: Arc<Config>,
+    handlers: worker::Handlers,
+    gateways: Vec<tokio::net::TcpListener>,
+    probes: Option<tokio::net::TcpListener>,
+    shutdown: Shutdown,
+) -> anyhow::Result<()> {
+    let options = parts::store_options(&config)?;
+    let mut roles = Roles::new(shutdown.clone());
+    let mut health = Vec::new();
+    let addresses = gateways.iter().map(|listener| listener.local_addr()).collect::<Result<Vec<_>, _>>()?;
+    for listener in gateways {
+        let own = roles.prepare(options.clone(), &config);
+        health.push(own.health.clone());
+        gateway::start(&mut roles, listener, own, &config, shutdown.clone());
+    }
+    let own = roles.prepare(options, &config);
+    health.push(own.health.clone());
+    worker::start(&mut roles, probes, own, handlers, &config, shutdown.clone())?;
+
+    let ready = async {
+        while !health.iter().all(|health| health.ready()) {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    if shutdown.soft().run_until_cancelled(ready).await.is_some() {
+        welcome::print(&addresses, &config);
+    }
+    Ok(roles.finish(gateway_limit(&config).max(worker_limit(&config))).await?)
+}

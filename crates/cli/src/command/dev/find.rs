@@ -125,7 +125,8 @@ mod tests {
             // Written by another process: a file that this one had open for writing might be inherited, still open, by
             // what another test's thread starts just then, and couldn't be run ("text file busy").
             let script = "printf \"#!/bin/sh\\necho '%s'\\n\" \"$2\" > \"$1\" && chmod +x \"$1\"";
-            let written = Command::new("sh").args(["-c", script, "sh"]).arg(&file).arg(line).status().unwrap();
+            let written =
+                Command::new("sh").args(["-c", script, "sh"]).arg(&file).arg(line).status().unwrap();
             assert!(written.success());
         }
         folder
@@ -165,7 +166,10 @@ mod tests {
         let folder = folder(&[("redis-server", "hello")]);
         let path = folder.path().as_os_str();
         let problem = find(None, path).unwrap_err().to_string();
-        assert!(problem.ends_with("is neither a Redis nor a Valkey server: `--version` says \"hello\""), "{problem}");
+        assert!(
+            problem.ends_with("is neither a Redis nor a Valkey server: `--version` says \"hello\""),
+            "{problem}"
+        );
         let problem = find(Some(&folder.path().join("none")), path).unwrap_err().to_string();
         assert!(problem.contains("none can't be started: No such file"), "{problem}");
         let problem = find(None, OsStr::new("")).unwrap_err().to_string();

@@ -166,7 +166,9 @@ impl ServerLock {
 
     /// Signals the server that holds the lock: the number in the file is its, since the lock is held.
     fn signal_holder(&self, signal: Signal) {
-        let Some(pid) = self.text().parse().ok().filter(|pid| *pid > 1).and_then(Pid::from_raw) else { return };
+        let Some(pid) = self.text().parse().ok().filter(|pid| *pid > 1).and_then(Pid::from_raw) else {
+            return;
+        };
         tracing::warn!(
             pid = pid.as_raw_nonzero(),
             ?signal,
@@ -174,7 +176,8 @@ impl ServerLock {
         );
         // It leads a group of its own; at SIGKILL what it forked to rewrite its file has to go too. A failure means
         // that it just ended.
-        let _ = if signal == Signal::KILL { kill_process_group(pid, signal) } else { kill_process(pid, signal) };
+        let _ =
+            if signal == Signal::KILL { kill_process_group(pid, signal) } else { kill_process(pid, signal) };
     }
 }
 

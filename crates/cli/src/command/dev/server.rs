@@ -203,7 +203,7 @@ mod tests {
         ] {
             assert_eq!(url(Path::new(path)), expected);
             service::config::StoreUrl::parse(expected).unwrap();
-            //store::Target::parse(expected).unwrap();
+            store::Target::parse(expected).unwrap();
         }
     }
 

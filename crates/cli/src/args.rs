@@ -1,0 +1,164 @@
+//! The command line: what it is, and which settings its flags stand for.
+
+use std::env;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use service::config::{Config, ConfigError, Loaded, Override, env_overrides};
+
+const EXAMPLES: &str = "\
+Examples:
+  jobcast dev                                  everything on this machine, with a Redis server of its own
+  jobcast gateway --listen 0.0.0.0:8080        a gateway; start as many as you like
+  jobcast worker --concurrency 16              a worker; start as many as you like
+  jobcast gateway --set store.url=redis://redis:6379 --set stream.heartbeat=20s
+
+Settings come from the file; a variable (JOBCAST__STREAM__HEARTBEAT=20s) beats the file, a flag beats both.";
+
+const DEV_EXAMPLES: &str = "\
+Examples:
+  jobcast dev                                  a gateway on port 8080 and a worker
+  jobcast dev --gateways 2 --port 9000         gateways on ports 9000 and 9001
+  jobcast dev --dir /tmp/try                   keeps its jobs in another folder
+
+Jobs survive a restart, and a kill. Requests need no key.";
+
+/// Background jobs over HTTP: submit, and follow by stream, poll or webhook, on any node.
+#[derive(Debug, Parser)]
+#[command(name = "jobcast", version, after_help = EXAMPLES, max_term_width = 100)]
+pub(crate) struct Args {
+    /// The configuration [default: config/jobcast.toml if there is one, else the built-in defaults]
+    #[arg(long, global = true, value_name = "PATH")]
+    config: Option<PathBuf>,
+
+    /// Sets what the file would; may be repeated
+    #[arg(long, global = true, value_name = "SECTION.KEY=VALUE", value_parser = setting)]
+    set: Vec<Override>,
+
+    /// What to be.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The roles.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serves HTTP: submit, poll, stream, cancel, the worker API, metrics
+    Gateway {
+        /// The address to listen on, IP and port [gateway.listen]
+        #[arg(long, value_name = "ADDRESS")]
+        listen: Option<SocketAddr>,
+    },
+    /// Claims jobs and runs their handlers and programs
+    Worker {
+        /// How many attempts run at once [worker.concurrency]
+        #[arg(long, value_name = "N")]
+        concurrency: Option<u32>,
+        /// Where to serve /healthz, /readyz and /metrics, IP and port [worker.listen]
+        #[arg(long, value_name = "ADDRESS")]
+        listen: Option<SocketAddr>,
+    },
+    /// Runs gateways, a worker and a private Redis server, for trying out and developing
+    #[command(after_help = DEV_EXAMPLES)]
+    Dev {
+        /// How many gateways, on consecutive ports [dev.gateways]
+        #[arg(long, value_name = "N")]
+        gateways: Option<u16>,
+        /// The first gateway's port; 0 takes free ones [gateway.listen]
+        #[arg(long, value_name = "PORT")]
+        port: Option<u16>,
+        /// The folder of the Redis server's data [dev.dir]
+        #[arg(long, value_name = "PATH")]
+        dir: Option<String>,
+    },
+}
+
+impl Args {
+    /// Reads the configuration: the file, then the environment, then `--set`, then the command's own flags.
+    pub(crate) fn load(&self) -> Result<Loaded, ConfigError> {
+        let mut overrides = env_overrides(env::vars_os());
+        overrides.extend(self.set.iter().cloned());
+        overrides.extend(self.command.overrides());
+        let mut loaded = Config::load(self.config.as_deref(), &overrides)?;
+        if let Command::Dev { port: Some(port), .. } = self.command {
+            loaded.config.gateway.listen.set_port(port);
+        }
+        Ok(loaded)
+    }
+}
+
+impl Command {
+    fn overrides(&self) -> Vec<Override> {
+        let flag = |flag: &str, key: &str, value: Option<String>| Some(Override::flag(flag, key, value?));
+        let text = |address: &SocketAddr| address.to_string();
+        let flags = match self {
+            Self::Gateway { listen } => vec![flag("--listen", "gateway.listen", listen.as_ref().map(text))],
+            Self::Worker { concurrency, listen } => vec![
+                flag("--concurrency", "worker.concurrency", concurrency.map(|n| n.to_string())),
+                flag("--listen", "worker.listen", listen.as_ref().map(text)),
+            ],
+            Self::Dev { gateways, port: _, dir } => vec![
+                flag("--gateways", "dev.gateways", gateways.map(|n| n.to_string())),
+                flag("--dir", "dev.dir", dir.clone()),
+            ],
+        };
+        flags.into_iter().flatten().collect()
+    }
+}
+
+/// Reads the value of `--set`.
+fn setting(text: &str) -> Result<Override, String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok(Override::flag(format!("--set {key}"), key, value)),
+        _ => Err("it is a key and a value, such as stream.heartbeat=20s".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn load(line: &str) -> Result<Config, ConfigError> {
+        // In the crate's folder, where there is no file of the usual name.
+        let args = Args::try_parse_from(line.split_whitespace()).unwrap();
+        args.load().map(|loaded| loaded.config)
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_are_settings() {
+        let dev =
+            load("jobcast dev --gateways 3 --port 9000 --dir 15 --set gateway.listen=0.0.0.0:1").unwrap();
+        assert_eq!((dev.dev.gateways, dev.gateway.listen.to_string().as_str()), (3, "0.0.0.0:9000"));
+        assert_eq!(dev.dev.dir, PathBuf::from("15"));
+        let worker =
+            load("jobcast --set worker.concurrency=2 worker --concurrency 16 --listen [::1]:1").unwrap();
+        assert_eq!((worker.worker.concurrency, worker.worker.listen), (16, Some("[::1]:1".parse().unwrap())));
+        let gateway = load("jobcast gateway --set store.url=redis://:a=b@h --listen 127.0.0.1:0").unwrap();
+        assert_eq!((gateway.store.url.expose(), gateway.gateway.listen.port()), ("redis://:a=b@h", 0));
+    }
+
+    #[test]
+    fn what_is_refused_names_its_flag() {
+        for (line, says) in [
+            ("jobcast worker --concurrency 0", "--concurrency: `worker.concurrency`"),
+            ("jobcast dev --gateways 17", "--gateways: `dev.gateways`"),
+            ("jobcast dev --set dev.gates=2", "--set dev.gates: unknown key `dev.gates`"),
+            ("jobcast dev --config /nowhere.toml", "/nowhere.toml: can't be read"),
+        ] {
+            let error = load(line).unwrap_err().to_string();
+            assert!(error.starts_with(says), "{line}: {error}");
+        }
+        for line in ["jobcast", "jobcast dev --set a", "jobcast dev --port 65536", "jobcast fly"] {
+            let error = Args::try_parse_from(line.split_whitespace()).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{line}: {error}");
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! From the configuration to what the roles are made of.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use model::TaskName;
+use service::config::{Config, Runs};
+use store::{SweepOptions, TargetError};
+use worker::{AnyHandler, Exec};
+
+/// A task that this binary can't run.
+#[derive(Debug, thiserror::Error)]
+#[error("`tasks.{task}.handler`: there is no built-in handler {handler:?}; allowed: {}", example_tasks::NAMES.join(", "))]
+pub(crate) struct BadTask {
+    task: TaskName,
+    handler: String,
+}
+
+/// How the store is reached.
+pub(crate) fn store_options(config: &Config) -> Result<store::Options, TargetError> {
+    let store = &config.store;
+    Ok(store::Options {
+        target: store::Target::parse(store.url.expose())?,
+        prefix: store.prefix.as_str().to_owned(),
+        partitions: store.partitions,
+        patience: store.patience,
+        response_timeout: store.response_timeout,
+        connect_timeout: store.connect_timeout,
+        ping: config.stream.ping,
+        max_event: config.jobs.max_event.as_usize(),
+    })
+}
+
+/// How often every role sweeps.
+pub(crate) fn sweep_options(config: &Config) -> SweepOptions {
+    SweepOptions { interval: config.jobs.sweep, lease: config.jobs.lease }
+}
+
+/// How the worker runs attempts.
+pub(crate) fn worker_options(config: &Config) -> worker::Options {
+    let (worker, jobs) = (&config.worker, &config.jobs);
+    worker::Options {
+        concurrency: usize::try_from(worker.concurrency).unwrap_or(usize::MAX),
+        lease: jobs.lease,
+        heartbeat: jobs.heartbeat,
+        grace: worker.grace,
+        max_blind: worker.max_blind,
+        progress_interval: worker.progress_interval,
+        text_interval: worker.text_interval,
+        buffer: worker.buffer.as_usize(),
+        max_event: jobs.max_event.as_usize(),
+        max_result: jobs.max_result.as_usize(),
+    }
+}
+
+/// What runs each task here: tasks that are worked elsewhere have no entry. Programs run in `dir`.
+pub(crate) fn handlers(
+    config: &Config,
+    dir: &Path,
+) -> Result<HashMap<TaskName, Arc<dyn AnyHandler>>, BadTask> {
+    let mut handlers = HashMap::new();
+    for (task, declared) in &config.tasks {
+        let handler = match &declared.runs {
+            Runs::Elsewhere => continue,
+            Runs::Handler(name) => example_tasks::builtin(name, &config.worker.input_dir)
+                .ok_or_else(|| BadTask { task: task.clone(), handler: name.clone() })?,
+            Runs::Command(command) => {
+                let mut exec = Exec::new(&command.program, command.args.clone(), dir);
+                exec.kill_after = config.worker.kill_after;
+                Arc::new(exec)
+            }
+        };
+        handlers.insert(task.clone(), handler);
+    }
+    Ok(handlers)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn config(text: &str) -> Config {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("jobcast.toml");
+        fs::write(&file, text).unwrap();
+        Config::load(Some(&file), &[]).unwrap().config
+    }
+
+    #[test]
+    fn tasks_have_the_handlers_that_they_name() {
+        let config = config(
+            "[tasks.count]\nhandler = \"wordcount\"\n[tasks.run]\ncommand = [\"cat\", \"-\"]\n[tasks.elsewhere]\n",
+        );
+        let handlers = handlers(&config, Path::new("/")).unwrap();
+        let mut names: Vec<_> = handlers.keys().map(ToString::to_string).collect();
+        names.sort();
+        assert_eq!(names, ["count", "run"]);
+    }
+
+    #[test]
+    fn an_unknown_handler_names_the_key_and_what_there_is() {
+        let config = config("[tasks.count]\nhandler = \"wordcont\"\n");
+        let error = handlers(&config, Path::new("/")).err().unwrap();
+        assert_eq!(
+            error.to_string(),
+            "`tasks.count.handler`: there is no built-in handler \"wordcont\"; allowed: wordcount, narrate"
+        );
+    }
+
+    #[test]
+    fn the_defaults_of_all_crates_are_the_same() {
+        let config = Config::default();
+        assert_eq!(worker_options(&config), worker::Options::default());
+        let (ours, theirs) =
+            (store_options(&config).unwrap(), store::Options::new(store_options(&config).unwrap().target));
+        assert_eq!(format!("{ours:?}"), format!("{theirs:?}"));
+    }
+}

@@ -1,0 +1,123 @@
+//! What every role does beside its work: it sweeps, watches whether the store answers, and ends when it is asked to.
+
+use std::io;
+use std::time::Duration;
+
+use service::config::Config;
+use service::health::Health;
+use service::metrics::Metrics;
+use service::stop::{Finished, Shutdown};
+use store::Store;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::parts;
+
+/// How often the store is asked for a sign of life, give or take a fifth.
+const WATCH: Duration = Duration::from_secs(1);
+
+/// What the roles of this process have in common: their stop, and how they ended.
+pub(crate) struct Roles {
+    shutdown: Shutdown,
+    running: Vec<JoinHandle<io::Result<()>>>,
+}
+
+/// What each role has for itself, so that several in one process count and are ready apart.
+#[derive(Clone)]
+pub(crate) struct Own {
+    /// Its way to Redis.
+    pub(crate) store: Store,
+    /// Whether it is ready.
+    pub(crate) health: Health,
+    /// What it counts.
+    pub(crate) metrics: Metrics,
+}
+
+/// Why the process ends with a failure.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RoleError {
+    /// A role ended with an error.
+    #[error("{0}")]
+    Ended(#[source] io::Error),
+    /// A role panicked.
+    #[error("a part of Jobcast panicked; see the log")]
+    Panicked,
+    /// The stop took longer than it may, or was cut short.
+    #[error("{0}")]
+    Cut(Finished),
+}
+
+impl Roles {
+    pub(crate) fn new(shutdown: Shutdown) -> Self {
+        Self { shutdown, running: Vec::new() }
+    }
+
+    /// Makes what a role has for itself, and begins to sweep and to watch the store for it. Within a Tokio runtime.
+    pub(crate) fn prepare(&self, options: store::Options, config: &Config) -> Own {
+        let store = Store::new(options);
+        let health = Health::following(&self.shutdown);
+        let (tasks, stop) = (self.shutdown.tasks(), self.shutdown.soft());
+        tasks.spawn(store::sweep_until(store.clone(), parts::sweep_options(config), stop.clone()));
+        tasks.spawn(watch(store.clone(), health.clone(), stop.clone()));
+        Own { store, health, metrics: Metrics::new() }
+    }
+
+    /// Runs a role. When it ends, for whatever reason, all others are asked to.
+    pub(crate) fn run(
+        &mut self,
+        name: &'static str,
+        store: Store,
+        role: impl Future<Output = io::Result<()>> + Send + 'static,
+    ) {
+        let soft = self.shutdown.soft().clone();
+        let ends_all = soft.clone().drop_guard();
+        self.running.push(self.shutdown.tasks().spawn(async move {
+            let ended = role.await;
+            if !soft.is_cancelled() {
+                tracing::error!(role = name, "a role ended by itself; stopping");
+            }
+            store.close().await;
+            drop(ends_all);
+            ended
+        }));
+    }
+
+    /// Waits until a stop is asked for, then up to `limit` for all roles to end.
+    pub(crate) async fn finish(self, limit: Duration) -> Result<(), RoleError> {
+        self.shutdown.soft().cancelled().await;
+        let finished = self.shutdown.finish(limit).await;
+        tracing::info!("{finished}");
+        for role in self.running {
+            if role.is_finished() {
+                role.await.map_err(|_| RoleError::Panicked)?.map_err(RoleError::Ended)?;
+            }
+        }
+        if finished == Finished::Drained { Ok(()) } else { Err(RoleError::Cut(finished)) }
+    }
+}
+
+/// Keeps `health` true to `store`, until `stop`, with a line in the log when Redis is lost and when it is back.
+async fn watch(store: Store, health: Health, stop: CancellationToken) {
+    let mut was_up = None;
+    let watching = async {
+        loop {
+            let reached = store.reach().await;
+            let up = reached.is_ok();
+            match &reached {
+                Ok(()) => health.mark_reached(),
+                Err(_) => health.store_up(false),
+            }
+            match (reached, was_up) {
+                (Ok(()), Some(false)) => tracing::info!("Redis is back"),
+                (Err(error), None) => tracing::warn!(%error, "Redis can't be reached yet; trying on"),
+                (Err(error), Some(true)) => tracing::warn!(%error, "Redis is lost; trying on"),
+                (Ok(()), _) | (Err(_), Some(false)) => {}
+            }
+            was_up = Some(up);
+            let fifth = WATCH / 5;
+            let pause = rand::random_range(WATCH - fifth..WATCH + fifth);
+            tokio::time::sleep(pause).await;
+        }
+    };
+    stop.run_until_cancelled(watching).await;
+}
