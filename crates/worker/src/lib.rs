@@ -24,12 +24,21 @@ mod options;
 mod outgoing;
 mod verdict;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use model::TaskName;
 use service::stop::Shutdown;
 use store::Store;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+use tokio_util::task::TaskTracker;
+
+use attempt::Stops;
+use backoff::Backoff;
+use claim::{Claimer, Workshop};
 
 pub use context::{Context, Recording};
 pub use exec::Exec;
@@ -49,8 +58,73 @@ pub struct Parts {
     pub metrics: WorkerMetrics,
 }
 
+/// How often the number of partitions is read anew: it may have grown.
+const LOOK_FOR_PARTITIONS: Duration = Duration::from_secs(30);
+
 /// Works until `shutdown`. From its soft stop on nothing is claimed, and what runs has [`Options::grace`] to end; what is left
 /// then, or at the hard stop, is given back. Returns when no attempt is left. Redis being away is waited out.
 pub async fn run(parts: Parts, shutdown: &Shutdown) {
-    claim::work(parts, shutdown).await;
+    let Parts { store, options, handlers, metrics } = parts;
+    let (soft, hard) = (shutdown.soft().clone(), shutdown.hard().clone());
+    let stops = Stops { give_back: hard.child_token(), hard };
+    let shop = Arc::new(Workshop {
+        store,
+        permits: Arc::new(Semaphore::new(options.concurrency)),
+        options: Arc::new(options),
+        handlers,
+        metrics,
+        attempts: TaskTracker::new(),
+        soft: soft.clone(),
+        stops: stops.clone(),
+    });
+
+    // Should this future be dropped, the attempts give back what they have.
+    let _give_back = stops.give_back.clone().drop_guard();
+    let mut loops = JoinSet::new();
+    if !shop.handlers.is_empty() {
+        soft.run_until_cancelled(claim_everywhere(&shop, &mut loops)).await;
+    }
+    soft.cancelled().await;
+
+    let all_done = async {
+        // A claim that is under way is waited for, so that what it brings is given back.
+        while loops.join_next().await.is_some() {}
+        shop.attempts.close();
+        shop.attempts.wait().await;
+    };
+    let grace = async {
+        sleep(shop.options.grace).await;
+        stops.give_back.cancel();
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = all_done => {}
+        () = grace => {}
+    }
+}
+
+/// Begins a loop for each partition, also for those that are added later. Never returns.
+async fn claim_everywhere(shop: &Arc<Workshop>, loops: &mut JoinSet<()>) {
+    let mut known = HashSet::new();
+    let mut backoff = Backoff::new();
+    loop {
+        // `reach` reads the number anew.
+        let found = match shop.store.reach().await {
+            Ok(()) => shop.store.partitions().await,
+            Err(error) => Err(error),
+        };
+        match found {
+            Ok(partitions) => {
+                for partition in partitions.filter(|&partition| known.insert(partition)) {
+                    loops.spawn(Claimer::new(Arc::clone(shop), partition).run());
+                }
+                backoff = Backoff::new();
+                sleep(LOOK_FOR_PARTITIONS.mul_f64(rand::random_range(0.8..=1.0))).await;
+            }
+            Err(error) => {
+                tracing::debug!(%error, "the number of partitions is not known");
+                sleep(backoff.next()).await;
+            }
+        }
+    }
 }

@@ -295,7 +295,7 @@ proptest! {
                     for _ in 0..tries {
                         outbox.trying();
                         log.append(now, batch.number, &batch.reports);
-                        prop_assert_eq!(outbox.take(now).as_deref(), Some(&*batch));
+                        prop_assert_eq!(outbox.take(now), Some(Arc::clone(&batch)));
                     }
                     if answered {
                         log.append(now, batch.number, &batch.reports);
@@ -355,6 +355,6 @@ fn progress_is_no_faster_than_its_interval(events: &[(Duration, Report)]) {
         .map(|(time, _)| *time)
         .collect();
     for pair in times.windows(2) {
-        assert!(pair[1] - pair[0] >= LIMITS.progress_interval, "{pair:?}");
+        assert!(pair[1] >= pair[0] + LIMITS.progress_interval, "{pair:?}");
     }
 }

@@ -106,7 +106,7 @@ impl Running {
 /// Never returns: that both are closed doesn't mean that the program has ended.
 async fn drain_both(stdout: Option<ChildStdout>, stderr: Option<ChildStderr>) {
     tokio::join!(drain(stdout), drain(stderr));
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 impl Drop for Group {

@@ -27,7 +27,7 @@ const OUR_SETTINGS: &str = "JOBCAST__";
 pub(crate) async fn run(exec: &Exec, ctx: &Context, payload: &Json) -> Result<Json, Failure> {
     let mut group = Group::spawn(command(exec, ctx), ctx.aftermath(), exec.kill_after)
         .map_err(|error| not_started(exec, &error))?;
-    let Some(Pipes { stdin, stdout, stderr, mut program }) = group.pipes() else {
+    let Some(Pipes { stdin, stdout, stderr, program }) = group.pipes() else {
         return Err(Failure::fatal("the program's pipes could not be opened"));
     };
     let ended = CancellationToken::new();
