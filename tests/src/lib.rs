@@ -1,1 +1,18 @@
-//! jobcast-tests
+//! Whole systems: Redis, gateways and workers as processes of their own, as users run them.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "for tests alone: what fails must fail loudly"
+)]
+
+mod client;
+mod system;
+
+pub use client::Client;
+pub use system::{Builder, System, repository};
+
+use std::time::Duration;
+
+/// As long as anything may take that should take moments: on a busy machine even moments are long.
+pub const SOON: Duration = Duration::from_secs(60);

@@ -1,0 +1,161 @@
+//! A system of processes.
+
+use std::path::{Path, PathBuf};
+
+use testkit::process::Jobcast;
+use testkit::proxy::Proxy;
+use testkit::redis::RedisServer;
+use testkit::{free_port, wait_http_ok};
+
+use crate::{Client, SOON};
+
+/// The folder of the repository.
+pub fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
+}
+
+/// The default tasks of a test: two built-in ones, a worker's over HTTP, and programs of `tests/programs`.
+fn tasks() -> String {
+    let program = |name: &str| repository().join("tests/programs").join(name).display().to_string();
+    format!(
+        "[tasks.wordcount]\nhandler = \"wordcount\"\n[tasks.narrate]\nhandler = \"narrate\"\n[tasks.remote]\n\
+         [tasks.count]\ncommand = [\"python3\", {:?}]\n",
+        program("count.py")
+    )
+}
+
+/// A system to be.
+#[derive(Debug)]
+pub struct Builder {
+    gateways: usize,
+    workers: usize,
+    settings: String,
+    proxied: bool,
+    durable: bool,
+}
+
+/// A running system. Dropping it kills all of it.
+#[derive(Debug)]
+pub struct System {
+    /// The server.
+    pub redis: RedisServer,
+    /// What stands between the processes and the server, if the test asked for it.
+    pub proxy: Option<Proxy>,
+    /// The gateways, in the order of `clients`.
+    pub gateways: Vec<Jobcast>,
+    /// A client of each gateway.
+    pub clients: Vec<Client>,
+    /// The workers.
+    pub workers: Vec<Jobcast>,
+    ports: Vec<u16>,
+    config: String,
+}
+
+impl System {
+    /// One gateway and one worker, unless told otherwise.
+    pub fn builder() -> Builder {
+        Builder { gateways: 1, workers: 1, settings: String::new(), proxied: false, durable: true }
+    }
+
+    /// The client of gateway `index`.
+    pub fn client(&self, index: usize) -> &Client {
+        &self.clients[index]
+    }
+
+    /// Starts one more worker.
+    pub fn start_worker(&mut self) {
+        self.workers.push(Jobcast::builder().arg("worker").config(&self.config).start());
+    }
+
+    /// Starts gateway `index` anew, on its port; the one before must have been stopped. Ready when this returns, unless Redis
+    /// is away: then wait for the port.
+    pub fn restart_gateway(&mut self, index: usize) {
+        self.gateways[index] = start_gateway(&self.config, self.ports[index]);
+    }
+
+    /// Waits until gateway `index` serves.
+    pub async fn wait_gateway(&self, index: usize) {
+        wait_http_ok(&self.clients[index].url("/healthz"), SOON).await;
+    }
+
+    /// The names of keys without a TTL, their prefix and owner or task left out, sorted; after all jobs have ended.
+    pub async fn lasting_keys(&self) -> Vec<String> {
+        let mut redis = self.redis.client().await;
+        let keys = testkit::redis::keys_without_ttl(&mut redis).await;
+        let mut names: Vec<_> = keys
+            .iter()
+            .map(|key| key.rsplit_once("}:").map_or(key.as_str(), |(_, name)| name))
+            .map(|name| name.split(':').next().unwrap().to_owned())
+            .collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// Once all jobs have ended: every key has a TTL, but for the few that hold no job for ever.
+    pub async fn nothing_grows(&self) {
+        let allowed = ["expiry", "failedof", "jc", "jobsof", "sweeper", "tasks"];
+        testkit::eventually(SOON, "only lasting keys have no TTL", async || {
+            self.lasting_keys().await.iter().all(|name| allowed.contains(&name.as_str()))
+        })
+        .await;
+    }
+}
+
+fn start_gateway(config: &str, port: u16) -> Jobcast {
+    Jobcast::builder().args(["gateway", "--listen", &format!("127.0.0.1:{port}")]).config(config).start()
+}
+
+impl Builder {
+    /// So many gateways.
+    #[must_use]
+    pub fn gateways(self, gateways: usize) -> Self {
+        Self { gateways, ..self }
+    }
+
+    /// So many workers.
+    #[must_use]
+    pub fn workers(self, workers: usize) -> Self {
+        Self { workers, ..self }
+    }
+
+    /// More configuration, TOML; sections other than `[store]`, `[auth]` and the default tasks. Repeatable.
+    #[must_use]
+    pub fn settings(mut self, toml: &str) -> Self {
+        self.settings += toml;
+        self.settings += "\n";
+        self
+    }
+
+    /// All processes reach Redis through a proxy that the test can break.
+    #[must_use]
+    pub fn proxied(self) -> Self {
+        Self { proxied: true, ..self }
+    }
+
+    /// Starts it; ready when this returns.
+    pub async fn start(self) -> System {
+        let redis = RedisServer::builder().append_only(self.durable).start().await;
+        let proxy = if self.proxied { Some(Proxy::start(redis.addr()).await) } else { None };
+        let url = proxy.as_ref().map_or_else(|| redis.url(), |proxy| proxy.url());
+        let input = repository().join("examples");
+        let config = format!(
+            "[store]\nurl = {url:?}\n[auth]\nanonymous = true\n{}\n{}\n",
+            self.settings
+                .replace("[worker]\n", &format!("[worker]\ninput_dir = {:?}\n", input.display().to_string())),
+            tasks()
+        );
+        let ports: Vec<_> = (0..self.gateways).map(|_| free_port()).collect();
+        let gateways = ports.iter().map(|&port| start_gateway(&config, port)).collect();
+        let clients: Vec<_> =
+            ports.iter().map(|port| Client::new(format!("http://127.0.0.1:{port}"))).collect();
+        let mut system = System { redis, proxy, gateways, clients, workers: Vec::new(), ports, config };
+        for _ in 0..self.workers {
+            system.start_worker();
+        }
+        for client in &system.clients {
+            wait_http_ok(&client.url("/readyz"), SOON).await;
+        }
+        system
+    }
+}
