@@ -241,3 +241,104 @@ fn number(value: &Value) -> Option<u16> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(name: char) -> Address {
+        Address::Tcp { host: name.to_string(), port: 6379, tls: false }
+    }
+
+    /// A map written as `first-last:primary …`.
+    fn map(text: &str) -> SlotMap {
+        let range = |text: &str| {
+            let (slots, primary) = text.split_once(':').unwrap();
+            let (first, last) = slots.split_once('-').unwrap();
+            let primary = node(primary.chars().next().unwrap());
+            Range { first: first.parse().unwrap(), last: last.parse().unwrap(), primary }
+        };
+        SlotMap(text.split(' ').map(range).collect())
+    }
+
+    fn said(words: &[(char, &str)]) -> HashMap<Address, SlotMap> {
+        words.iter().map(|(who, text)| (node(*who), map(text))).collect()
+    }
+
+    const OLD: &str = "0-99:a 100-199:b 200-16383:c";
+    const NEW: &str = "0-99:d 100-199:b 200-16383:c";
+
+    #[test]
+    fn a_primary_that_is_cut_off_is_outvoted() {
+        let maps = said(&[('a', OLD), ('b', NEW), ('c', NEW)]);
+        assert_eq!(agreed(&maps), Some(map(NEW)));
+        let (voted, is_majority) = vote(&maps).unwrap();
+        assert_eq!(voted.primary_of(50), Some(&node('d')));
+        assert!(is_majority);
+    }
+
+    #[test]
+    fn one_word_alone_is_no_majority() {
+        let maps = said(&[('a', OLD)]);
+        assert_eq!(agreed(&maps), None);
+        let (voted, is_majority) = vote(&maps).unwrap();
+        assert_eq!(voted.primary_of(0), Some(&node('a')), "better than nothing");
+        assert!(!is_majority);
+        assert!(vote(&HashMap::new()).is_none());
+    }
+
+    #[test]
+    fn each_slot_is_voted_on_alone() {
+        let maps = said(&[
+            ('a', "0-49:a 50-99:b 100-199:b 200-16383:c"),
+            ('b', OLD),
+            ('c', "0-99:a 100-149:b 150-16383:c"),
+        ]);
+        let (voted, is_majority) = vote(&maps).unwrap();
+        for (slot, primary) in [(0, 'a'), (60, 'a'), (100, 'b'), (160, 'b'), (16_383, 'c')] {
+            assert_eq!(voted.primary_of(slot), Some(&node(primary)), "slot {slot}");
+        }
+        assert!(is_majority);
+    }
+
+    #[test]
+    fn a_seed_by_another_name_has_no_second_vote() {
+        // x is a's other name, and as stale as a.
+        let maps = said(&[('x', OLD), ('a', OLD), ('b', NEW), ('c', NEW)]);
+        assert_eq!(vote(&maps).unwrap().0.primary_of(0), Some(&node('d')));
+    }
+
+    #[test]
+    fn one_slot_is_given_to_another_node() {
+        let mut given = map("0-99:a 100-16383:b");
+        for (slot, primary) in [(0, 'b'), (50, 'c'), (99, 'b'), (100, 'a'), (16_383, 'a')] {
+            given.set(slot, node(primary));
+            assert_eq!(given.primary_of(slot), Some(&node(primary)));
+        }
+        for (slot, primary) in [(1, 'a'), (49, 'a'), (51, 'a'), (101, 'b'), (16_382, 'b')] {
+            assert_eq!(given.primary_of(slot), Some(&node(primary)), "slot {slot}");
+        }
+        let mut nothing = SlotMap::default();
+        nothing.set(7, node('a'));
+        assert_eq!((nothing.primary_of(7), nothing.primary_of(8)), (Some(&node('a')), None));
+    }
+
+    #[test]
+    fn cluster_slots_is_read_beside_the_node_that_said_it() {
+        let entry = |host: Value| {
+            let primary = Value::Array(vec![host, Value::Int(7000), Value::BulkString(b"id".to_vec())]);
+            Value::Array(vec![Value::Array(vec![Value::Int(0), Value::Int(16_383), primary])])
+        };
+        for (host, read) in [
+            (Value::BulkString(b"b".to_vec()), "b"),
+            (Value::BulkString(Vec::new()), "a"),
+            (Value::Nil, "a"),
+            (Value::BulkString(b"?".to_vec()), "a"),
+        ] {
+            let map = SlotMap::read(&node('a'), &entry(host));
+            let expected = Address::Tcp { host: read.into(), port: 7000, tls: false };
+            assert_eq!(map.primary_of(5), Some(&expected));
+        }
+        assert_eq!(SlotMap::read(&node('a'), &Value::Nil), SlotMap::default());
+    }
+}

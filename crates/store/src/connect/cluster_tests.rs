@@ -35,6 +35,7 @@ impl Nodes {
                 .setting("cluster-enabled", "yes")
                 .setting("cluster-port", &port.to_string())
                 .setting("cluster-node-timeout", "1000")
+                .setting("repl-diskless-sync-delay", "0")
                 .setting("cluster-require-full-coverage", "no");
             let server = builder.start().await;
             clients.push(server.client().await);
@@ -209,16 +210,20 @@ async fn a_dead_primary_is_replaced_by_its_replica() {
     let first = nodes.id(0).await;
     let _: Value = nodes.tell(3, &["CLUSTER", "REPLICATE", &first]).await;
     let replica = nodes.clients[3].clone();
-    eventually_ok(LONG, "the replica follows", async || {
-        let info: String = cmd("INFO").arg("replication").query_async(&mut replica.clone()).await.unwrap();
-        if info.contains("master_link_status:up") { Ok(()) } else { Err(info) }
-    })
-    .await;
-
     let (router, live, sink) = bench(&nodes.url());
     let _lives = live.subscribe(job(), Arc::clone(&sink) as _);
     assert_eq!(add(&router, 1).await.unwrap(), 1);
     sink.hears_published(&router, job(), "before").await;
+    let _: Value = nodes.tell(3, &["READONLY"]).await;
+    eventually_ok(LONG, "the replica has the write", async || {
+        let mut card = cmd("SCARD");
+        card.arg(set());
+        match card.query_async::<i64>(&mut replica.clone()).await {
+            Ok(1) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
     nodes.servers[0].kill();
     assert_eq!(add(&router, 2).await.unwrap(), 2);
     assert!(router.confirm(keys().slot).await);

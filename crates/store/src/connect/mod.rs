@@ -19,6 +19,8 @@ mod dial;
 mod node;
 mod outage;
 mod sentinel;
+#[cfg(test)]
+mod sentinel_tests;
 mod single;
 pub(crate) mod target;
 #[cfg(test)]

@@ -1,0 +1,138 @@
+//! Calls and live channels behind a real Sentinel.
+
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::time::Duration;
+
+use bytes::Bytes;
+use redis::{Value, cmd};
+use testkit::redis::RedisServer;
+use testkit::{eventually, eventually_ok, free_port, wait_port};
+
+use super::*;
+use crate::Target;
+use crate::live::{Live, LiveSink};
+use crate::partition::slot_of_key;
+
+const LONG: Duration = Duration::from_secs(30);
+
+/// One Sentinel, which alone decides. Killed when dropped.
+struct Sentinel {
+    process: Child,
+    port: u16,
+}
+
+impl Sentinel {
+    async fn start(primary: &RedisServer) -> Self {
+        let port = free_port();
+        let watched = primary.port();
+        let config = format!(
+            "port {port}\nbind 127.0.0.1\nsentinel monitor main 127.0.0.1 {watched} 1\n\
+             sentinel down-after-milliseconds main 300\nsentinel failover-timeout main 2000\n"
+        );
+        std::fs::write(primary.folder().join("sentinel.conf"), config).unwrap();
+        let program = std::env::var_os("JOBCAST_TEST_REDIS").unwrap_or_else(|| "redis-server".into());
+        let process = Command::new(program)
+            .args(["sentinel.conf", "--sentinel"])
+            .current_dir(primary.folder())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        wait_port(("127.0.0.1", port), LONG).await;
+        Self { process, port }
+    }
+}
+
+impl Drop for Sentinel {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[derive(Default)]
+struct Heard {
+    standing: AtomicU32,
+    entries: AtomicU32,
+}
+
+impl LiveSink for Heard {
+    fn subscribed(&self) {
+        self.standing.fetch_add(1, Ordering::Relaxed);
+    }
+    fn entry(&self, _: Bytes) {
+        self.entries.fetch_add(1, Ordering::Relaxed);
+    }
+    fn lost(&self) {}
+}
+
+async fn increment(router: &Router) -> Result<i64, StoreError> {
+    let mut incr = cmd("INCR");
+    incr.arg("n");
+    Ok(redis::from_redis_value(router.call(slot_of_key("n"), &Request::Command(&incr)).await?).unwrap())
+}
+
+#[tokio::test]
+async fn the_primary_that_the_sentinel_names_is_used_also_after_a_failover() {
+    let primary = RedisServer::builder().setting("repl-diskless-sync-delay", "0").start().await;
+    let follow = format!("127.0.0.1 {}", primary.port());
+    let replica = RedisServer::builder().setting("replicaof", &follow).start().await;
+    let sentinel = Sentinel::start(&primary).await;
+    let port = sentinel.port;
+    // The second Sentinel doesn't exist: one that is away is no obstacle.
+    let target = format!("redis-sentinel://127.0.0.1:{port},127.0.0.1:1/main");
+    let mut options = Options::new(Target::parse(&target).unwrap());
+    options.patience = Duration::from_secs(20);
+    options.response_timeout = Duration::from_millis(500);
+    options.ping = Duration::from_millis(500);
+    let router = Router::new(&options, Counters::default());
+    let live = Live::new(router.clone(), &options, Counters::default());
+    let sink = Arc::new(Heard::default());
+    let job: model::JobId = "01928374-5566-7000-8000-000000000400".parse().unwrap();
+    let _lives = live.subscribe(job, Arc::clone(&sink) as _);
+
+    assert_eq!(increment(&router).await.unwrap(), 1);
+    eventually(LONG, "the channel stands", async || sink.standing.load(Ordering::Relaxed) == 1).await;
+    assert!(!router.confirm(slot_of_key("n")).await, "one of two is no majority");
+    let mut follower = replica.client().await;
+    eventually(LONG, "the replica has the write", async || {
+        cmd("GET").arg("n").query_async::<Option<i64>>(&mut follower).await == Ok(Some(1))
+    })
+    .await;
+    let mut questions = sentinel_client(port).await;
+    eventually_ok(LONG, "the Sentinel knows the replica", async || {
+        let info: String = cmd("INFO").arg("sentinel").query_async(&mut questions).await.unwrap();
+        if info.contains("slaves=1") { Ok(()) } else { Err(info) }
+    })
+    .await;
+
+    primary.kill();
+    assert_eq!(increment(&router).await.unwrap(), 2);
+    let named = router.topology().primary_of(slot_of_key("n")).await.unwrap();
+    assert_eq!(named.to_string(), replica.addr());
+    eventually(LONG, "the channel stands again", async || sink.standing.load(Ordering::Relaxed) == 2).await;
+    eventually(LONG, "what is published is heard", async || {
+        let mut publish = cmd("SPUBLISH");
+        publish.arg(crate::keys::keys_of("jc", job.partition()).unwrap().live(job)).arg("x");
+        let _: Value = router.call(slot_of_key("n"), &Request::Command(&publish)).await.unwrap();
+        sink.entries.load(Ordering::Relaxed) > 0
+    })
+    .await;
+    live.close().await;
+}
+
+async fn sentinel_client(port: u16) -> redis::aio::MultiplexedConnection {
+    let client = redis::Client::open(format!("redis://127.0.0.1:{port}")).unwrap();
+    client.get_multiplexed_async_connection().await.unwrap()
+}
+
+#[tokio::test]
+async fn no_sentinel_is_unavailable() {
+    let mut options = Options::new(Target::parse("redis-sentinel://127.0.0.1:1/main").unwrap());
+    options.patience = Duration::from_millis(300);
+    let router = Router::new(&options, Counters::default());
+    let error = increment(&router).await.unwrap_err();
+    assert!(matches!(&error, StoreError::Unavailable(cause) if cause.contains("no Sentinel")), "{error}");
+}
