@@ -31,7 +31,7 @@ use crate::{Context, Failure, Handler};
 /// A [`Handler`] that runs a program for each job.
 #[derive(Clone, Debug)]
 pub struct Exec {
-    /// The program: a path, or a bare name to be looked up in `PATH`.
+    /// The program: an absolute path, or a bare name to be looked up in `PATH`.
     pub program: PathBuf,
     /// Its arguments, passed as they are.
     pub args: Vec<String>,

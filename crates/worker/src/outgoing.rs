@@ -157,3 +157,68 @@ pub(crate) fn too_large(what: &str, size: usize, limit: usize) -> Failure {
 pub(crate) fn output_size(json: &Json) -> usize {
     Report::Output(json.clone()).event_size()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use super::*;
+    use crate::Options;
+
+    fn outgoing(buffer: usize) -> Outgoing {
+        let options = Options { buffer, max_event: 1024, ..Options::default() };
+        Outgoing::new(options.outbox_limits(), CancellationToken::new())
+    }
+
+    /// Takes and acknowledges one batch.
+    async fn write(outgoing: &Outgoing) -> Vec<Report> {
+        let batch = outgoing.next().await;
+        outgoing.acknowledge(batch.number);
+        batch.reports.clone()
+    }
+
+    #[tokio::test]
+    async fn who_reports_more_than_there_is_room_for_waits_and_loses_nothing() {
+        let outgoing = outgoing(2048);
+        let long: String = (0..10_000).map(|n| char::from(b'a' + (n % 26) as u8)).collect();
+        let mut writer = pin!(async {
+            outgoing.text(&long).await.unwrap();
+            outgoing.output(&Json::null()).await.unwrap();
+            outgoing.close();
+        });
+        let mut reports = Vec::new();
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut writer => break,
+                batch = write(&outgoing) => reports.extend(batch),
+            }
+        }
+        while let Parting::First(batch) | Parting::Last(Some(batch)) = outgoing.part() {
+            outgoing.acknowledge(batch.number);
+            reports.extend(batch.reports.clone());
+        }
+        assert_eq!(reports.pop(), Some(Report::Output(Json::null())));
+        let text: String = reports
+            .iter()
+            .map(|report| match report {
+                Report::Text(text) => text.as_str(),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(text, long);
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_room_hears_that_the_attempt_is_over() {
+        let full = |outgoing: &Outgoing| while outgoing.outbox.lock().output(&Json::null()) {};
+        let cancelled = outgoing(1024);
+        full(&cancelled);
+        let (waited, ()) = tokio::join!(cancelled.output(&Json::null()), async { cancelled.over.cancel() });
+        assert_eq!(waited, Err(Failure::Over));
+        let closed = outgoing(1024);
+        full(&closed);
+        let (waited, ()) = tokio::join!(closed.text("x"), async { closed.close() });
+        assert_eq!(waited, Err(Failure::Over));
+    }
+}
