@@ -86,13 +86,16 @@ impl Roles {
     pub(crate) async fn finish(self, limit: Duration) -> Result<(), RoleError> {
         self.shutdown.soft().cancelled().await;
         let finished = self.shutdown.finish(limit).await;
-        tracing::info!("{finished}");
         for role in self.running {
             if role.is_finished() {
                 role.await.map_err(|_| RoleError::Panicked)?.map_err(RoleError::Ended)?;
             }
         }
-        if finished == Finished::Drained { Ok(()) } else { Err(RoleError::Cut(finished)) }
+        if finished != Finished::Drained {
+            return Err(RoleError::Cut(finished));
+        }
+        tracing::info!("{finished}");
+        Ok(())
     }
 }
 
