@@ -6,10 +6,18 @@
     reason = "for tests alone: what fails must fail loudly"
 )]
 
+mod behind;
 mod client;
+mod history;
+mod raw;
+mod remote;
 mod system;
 
+pub use behind::{Behind, Saved};
 pub use client::Client;
+pub use history::{frames, held};
+pub use raw::RawStream;
+pub use remote::Remote;
 pub use system::{Builder, System, repository};
 
 use std::time::Duration;

@@ -1,0 +1,14 @@
+//! What clients hold.
+
+use testkit::sse::Event;
+
+/// The frames of these events, as they came.
+pub fn frames<'a>(events: impl IntoIterator<Item = &'a Event>) -> Vec<String> {
+    events.into_iter().map(|event| String::from_utf8(event.raw.clone()).unwrap()).collect()
+}
+
+/// The frames of the history that a client holds after these events: each snapshot makes what was before it void.
+pub fn held(events: &[Event]) -> Vec<String> {
+    let anew = events.iter().rposition(|event| event.event == "snapshot").map_or(0, |at| at + 1);
+    frames(&events[anew..])
+}

@@ -1,0 +1,143 @@
+//! A streaming response on a bare socket: for tests of what goes over the wire, and of clients that don't read.
+
+use std::time::Duration;
+
+use testkit::sse::{Event, Parser};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::{timeout, timeout_at};
+
+use crate::SOON;
+
+/// One response in chunks, read when the test asks for more and not before.
+#[derive(Debug)]
+pub struct RawStream {
+    socket: TcpStream,
+    /// The status line and the headers, without the empty line.
+    head: String,
+    /// What was received of the body, with its chunk lines.
+    wire: Vec<u8>,
+    /// How much of `wire` was decoded.
+    decoded: usize,
+    body: Vec<u8>,
+    ended: bool,
+    /// How much of `body` the parser has.
+    parsed: usize,
+    parser: Parser,
+}
+
+impl RawStream {
+    /// Sends a GET of `url` over HTTP/1.1 with these header lines, and reads the response's head alone.
+    pub async fn open(url: &str, headers: &[&str]) -> Self {
+        Self::with_buffer(url, headers, None).await
+    }
+
+    /// The same with a receive buffer of about so many bytes, so that what isn't read soon holds the sender.
+    pub async fn with_buffer(url: &str, headers: &[&str], buffer: Option<u32>) -> Self {
+        let (host, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
+        let socket = TcpSocket::new_v4().unwrap();
+        if let Some(size) = buffer {
+            socket.set_recv_buffer_size(size).unwrap();
+        }
+        let mut socket = socket.connect(host.parse().unwrap()).await.unwrap();
+        let mut request = format!("GET /{path} HTTP/1.1\r\nHost: {host}\r\n");
+        for header in headers {
+            request += header;
+            request += "\r\n";
+        }
+        request += "\r\n";
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(timeout(SOON, socket.read_u8()).await.expect("a head").expect("a whole head"));
+        }
+        head.truncate(head.len() - 4);
+        Self {
+            socket,
+            head: String::from_utf8(head).unwrap(),
+            wire: Vec::new(),
+            decoded: 0,
+            body: Vec::new(),
+            ended: false,
+            parsed: 0,
+            parser: Parser::new(""),
+        }
+    }
+
+    /// The status line and the headers, without the empty line after them.
+    pub fn head(&self) -> &str {
+        &self.head
+    }
+
+    /// The values of a header, its name in any case.
+    pub fn header(&self, name: &str) -> Vec<&str> {
+        let lines = self.head.lines().skip(1).filter_map(|line| line.split_once(':'));
+        lines.filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim()).collect()
+    }
+
+    /// The body as far as it was read.
+    pub fn body(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+
+    /// Whether the body's last chunk has come.
+    pub fn ended(&self) -> bool {
+        self.ended
+    }
+
+    /// The last `retry:`, as far as the stream was read.
+    pub fn retry(&mut self) -> Option<Duration> {
+        self.events();
+        self.parser.retry().map(Duration::from_millis)
+    }
+
+    /// Reads what there is, waiting for the first byte; false at the connection's end, broken or not.
+    pub async fn more(&mut self) -> bool {
+        let mut buffer = [0; 16 * 1024];
+        match self.socket.read(&mut buffer).await {
+            Ok(0) | Err(_) => false,
+            Ok(n) => {
+                self.wire.extend_from_slice(&buffer[..n]);
+                while self.decode() {}
+                true
+            }
+        }
+    }
+
+    /// Reads until `enough` says so of the body; false if it came to the connection's end before. Panics when that
+    /// takes longer than anything may.
+    pub async fn until(&mut self, mut enough: impl FnMut(&str) -> bool) -> bool {
+        let end = tokio::time::Instant::now() + SOON;
+        while !enough(self.body()) {
+            if !timeout_at(end, self.more()).await.expect("more of the body in time") {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Reads to the connection's or the body's end and gives the events that weren't given yet.
+    pub async fn events_to_end(&mut self) -> Vec<Event> {
+        while !self.ended && timeout(SOON, self.more()).await.expect("more of the body in time") {}
+        self.events()
+    }
+
+    /// The events that were read and weren't given yet.
+    pub fn events(&mut self) -> Vec<Event> {
+        let from = std::mem::replace(&mut self.parsed, self.body.len());
+        self.parser.push(&self.body[from..])
+    }
+
+    /// Takes one chunk from the wire, if a whole one is there.
+    fn decode(&mut self) -> bool {
+        let rest = &self.wire[self.decoded..];
+        let Some(line) = rest.windows(2).position(|two| two == b"\r\n") else { return false };
+        let size = usize::from_str_radix(std::str::from_utf8(&rest[..line]).unwrap(), 16).unwrap();
+        let Some(chunk) = rest.get(line + 2..line + 2 + size + 2) else { return false };
+        assert_eq!(&chunk[size..], b"\r\n", "a chunk ends with its line");
+        self.body.extend_from_slice(&chunk[..size]);
+        self.ended |= size == 0;
+        self.decoded += line + 2 + size + 2;
+        !self.ended
+    }
+}
