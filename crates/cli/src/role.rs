@@ -1,6 +1,7 @@
 //! What every role does beside its work: it sweeps, watches whether the store answers, and ends when it is asked to.
 
 use std::io;
+use std::ops::Range;
 use std::time::Duration;
 
 use service::config::Config;
@@ -13,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::parts;
 
-/// How often the store is asked for a sign of life, give or take a fifth.
-const WATCH: Duration = Duration::from_secs(1);
+/// The pause between two looks whether the store answers: about a second, jittered.
+const WATCH: Range<Duration> = Duration::from_millis(800)..Duration::from_millis(1200);
 
 /// What the roles of this process have in common: their stop, and how they ended.
 pub(crate) struct Roles {
@@ -117,9 +118,7 @@ async fn watch(store: Store, health: Health, stop: CancellationToken) {
                 (Ok(()), _) | (Err(_), Some(false)) => {}
             }
             was_up = Some(up);
-            let fifth = WATCH / 5;
-            let pause = rand::random_range(WATCH - fifth..WATCH + fifth);
-            tokio::time::sleep(pause).await;
+            tokio::time::sleep(rand::random_range(WATCH)).await;
         }
     };
     stop.run_until_cancelled(watching).await;

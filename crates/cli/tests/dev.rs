@@ -1,4 +1,5 @@
 //! `jobcast dev` as a whole: the real process, its Redis server, and what is left when they end.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
 use std::fs;
 use std::net::TcpListener;
@@ -11,7 +12,7 @@ use tempfile::TempDir;
 use testkit::process::{Jobcast, JobcastBuilder};
 use testkit::{eventually, eventually_some};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// One task that runs here, and one that nobody works on.
 const CONFIG: &str = "[tasks.narrate]\nhandler = \"narrate\"\n[tasks.nobody]\n";

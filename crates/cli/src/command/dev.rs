@@ -7,13 +7,15 @@ mod listeners;
 mod server;
 mod welcome;
 
+use PathBuf;
 use std::env;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use service::config::{Config, ConfigError, Loaded, StoreUrl};
+use service::health::Health;
 use service::stop::Shutdown;
+use tokio::net::TcpListener;
 
 use self::folder::Folder;
 use self::server::Server;
@@ -50,21 +52,21 @@ pub(super) async fn run(loaded: Loaded, shutdown: Shutdown) -> anyhow::Result<()
 }
 
 /// A program with a slash starts from the configuration's folder; one without is looked up in `PATH`.
-fn in_folder(program: &std::path::Path, dir: &std::path::Path) -> PathBuf {
+fn in_folder(program: &Path, dir: &Path) -> PathBuf {
     if program.components().count() > 1 { dir.join(program) } else { program.to_path_buf() }
 }
 
 async fn run_roles(
     config: Arc<Config>,
     handlers: worker::Handlers,
-    gateways: Vec<tokio::net::TcpListener>,
-    probes: Option<tokio::net::TcpListener>,
+    gateways: Vec<TcpListener>,
+    probes: Option<TcpListener>,
     shutdown: Shutdown,
 ) -> anyhow::Result<()> {
     let options = parts::store_options(&config)?;
     let mut roles = Roles::new(shutdown.clone());
     let mut health = Vec::new();
-    let addresses = gateways.iter().map(|listener| listener.local_addr()).collect::<Result<Vec<_>, _>>()?;
+    let addresses = gateways.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
     for listener in gateways {
         let own = roles.prepare(options.clone(), &config);
         health.push(own.health.clone());
@@ -75,7 +77,7 @@ async fn run_roles(
     worker::start(&mut roles, probes, own, handlers, &config, shutdown.clone())?;
 
     let ready = async {
-        while !health.iter().all(|health| health.ready()) {
+        while !health.iter().all(Health::ready) {
             tokio::time::sleep(LOOK).await;
         }
     };

@@ -58,7 +58,7 @@ pub(crate) struct Folder {
     path: PathBuf,
     socket: PathBuf,
     /// The folder of the socket, where the usual path is too long for one.
-    _socket_folder: Option<TempDir>,
+    _elsewhere: Option<TempDir>,
     _lock: File,
 }
 
@@ -78,8 +78,8 @@ impl Folder {
             Err(TryLockError::WouldBlock) => return Err(FolderError::InUse(path.to_path_buf())),
             Err(TryLockError::Error(source)) => return Err(failed(&lock_file)(source)),
         }
-        let (socket, socket_folder) = socket_path(path).map_err(failed(path))?;
-        Ok(Self { path: path.to_path_buf(), socket, _socket_folder: socket_folder, _lock: lock })
+        let (socket, elsewhere) = socket_path(path).map_err(failed(path))?;
+        Ok(Self { path: path.to_path_buf(), socket, _elsewhere: elsewhere, _lock: lock })
     }
 
     /// Where it is.
