@@ -180,7 +180,7 @@ mod tests {
     #[tokio::test]
     async fn who_reports_more_than_there_is_room_for_waits_and_loses_nothing() {
         let outgoing = outgoing(2048);
-        let long: String = (0..10_000).map(|n| char::from(b'a' + (n % 26) as u8)).collect();
+        let long: String = ('a'..='z').cycle().take(10_000).collect();
         let mut writer = pin!(async {
             outgoing.text(&long).await.unwrap();
             outgoing.output(&Json::null()).await.unwrap();
@@ -211,10 +211,11 @@ mod tests {
 
     #[tokio::test]
     async fn who_waits_for_room_hears_that_the_attempt_is_over() {
-        let full = |outgoing: &Outgoing| while outgoing.outbox.lock().output(&Json::null()) {};
+        let null = Json::null();
+        let full = |outgoing: &Outgoing| while outgoing.outbox.lock().output(&null) {};
         let cancelled = outgoing(1024);
         full(&cancelled);
-        let (waited, ()) = tokio::join!(cancelled.output(&Json::null()), async { cancelled.over.cancel() });
+        let (waited, ()) = tokio::join!(cancelled.output(&null), async { cancelled.over.cancel() });
         assert_eq!(waited, Err(Failure::Over));
         let closed = outgoing(1024);
         full(&closed);
