@@ -11,7 +11,8 @@ async fn submitted_on_a_streamed_on_b_polled_on_either() {
     let id = a.submit("count", json!({ "n": 20, "seconds": 0.5 })).await;
     let (on_a, on_b) = tokio::join!(a.events(id), b.events(id));
     check_history(&on_b).unwrap();
-    let raw = |events: &[testkit::sse::Event]| events.iter().map(|event| event.raw.clone()).collect::<Vec<_>>();
+    let raw =
+        |events: &[testkit::sse::Event]| events.iter().map(|event| event.raw.clone()).collect::<Vec<_>>();
     assert_eq!(raw(&on_a), raw(&on_b), "byte-identical");
     let names: Vec<_> = on_b.iter().map(|event| event.event.as_str()).collect();
     assert_eq!((names[0], names[1], *names.last().unwrap()), ("queued", "started", "completed"));
