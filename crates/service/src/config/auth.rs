@@ -2,12 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::time::Duration;
 
 use model::Owner;
 use serde::{Deserialize, Deserializer, de};
 
+use super::value::{DAY, SECOND, duration};
+
 /// The credentials that Jobcast accepts.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AuthConfig {
     /// May a request come without a key? It is then of the owner `anonymous` and has all scopes but `admin`.
@@ -15,6 +18,61 @@ pub struct AuthConfig {
     pub anonymous: bool,
     /// The keys, each a table `[[auth.keys]]`. Default none.
     pub keys: Vec<AuthKey>,
+    /// What stream tokens are signed with: the first signs, all are believed, at most two. The same on every gateway.
+    /// Default none: no tokens are given out.
+    #[serde(deserialize_with = "token_keys")]
+    pub token_keys: Vec<TokenKey>,
+    /// How long a stream token lasts that doesn't ask for less. Default 1h, 1s to 7d.
+    #[serde(deserialize_with = "duration::<_, SECOND, { 7 * DAY }>")]
+    pub token_ttl: Duration,
+}
+
+impl Default for AuthConfig {
+    fn default() -> Self {
+        Self {
+            anonymous: false,
+            keys: Vec::new(),
+            token_keys: Vec::new(),
+            token_ttl: Duration::from_hours(1),
+        }
+    }
+}
+
+/// A secret that stream tokens are signed with. `Debug` doesn't show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TokenKey(Vec<u8>);
+
+impl TokenKey {
+    /// The shortest key, in bytes: as long as the hash.
+    pub const MIN: usize = 32;
+
+    /// A key of the caller's randomness.
+    pub fn from_random(bytes: [u8; Self::MIN]) -> Self {
+        Self(bytes.to_vec())
+    }
+
+    /// The key.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for TokenKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+fn token_keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<TokenKey>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    let keys: Option<Vec<_>> = texts.iter().map(|text| hex::decode(text).ok().map(TokenKey)).collect();
+    keys.filter(|keys| keys.len() <= 2 && keys.iter().all(|key| key.0.len() >= TokenKey::MIN)).ok_or_else(
+        || {
+            let found = format!("{} texts that aren't such keys", texts.len());
+            let allowed = "at most two keys of 64 hex digits or more each (openssl rand -hex 32)";
+            de::Error::invalid_value(de::Unexpected::Other(&found), &allowed)
+        },
+    )
 }
 
 /// One key, known by its hash.

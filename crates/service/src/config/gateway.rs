@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use model::TaskName;
 use serde::{Deserialize, Deserializer, de};
 
 use super::size::Size;
@@ -28,6 +29,14 @@ pub struct GatewayConfig {
     /// How many connections may be open at once; more wait to be accepted. Default 100,000, 1 to 10,000,000.
     #[serde(deserialize_with = "number::<_, _, 1, 10_000_000>")]
     pub max_connections: u32,
+    /// The origins whose pages may call from a browser (CORS), such as `https://app.example.com`; `*` is any. Default none.
+    #[serde(deserialize_with = "origins")]
+    pub cors_origins: Vec<String>,
+    /// Are the article's calls served, `/api/process` and `/api/process-sse`? The second submits by a GET: for trying
+    /// out. Default false; `jobcast dev` sets it.
+    pub article: bool,
+    /// The task of the article's calls, one of `[tasks]`. Default none: they are refused.
+    pub default_task: Option<TaskName>,
 }
 
 impl Default for GatewayConfig {
@@ -38,6 +47,9 @@ impl Default for GatewayConfig {
             header_timeout: Duration::from_secs(10),
             max_head: Size::kib(16),
             max_connections: 100_000,
+            cors_origins: Vec::new(),
+            article: false,
+            default_task: None,
         }
     }
 }
@@ -60,4 +72,21 @@ fn public_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Strin
     }
     let allowed = "an http or https URL without a slash at the end, such as \"https://jobs.example.com\"";
     Err(de::Error::invalid_value(de::Unexpected::Str(&text), &allowed))
+}
+
+fn origins<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let origins = Vec::<String>::deserialize(deserializer)?;
+    let is_origin = |text: &str| {
+        let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or_default();
+        // As browsers send it: small letters, no path, not even a slash.
+        let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.:[]".contains(&b);
+        text == "*" || (!host.is_empty() && host.bytes().all(legal))
+    };
+    match origins.iter().find(|origin| !is_origin(origin)) {
+        None => Ok(origins),
+        Some(bad) => {
+            let allowed = "origins as browsers send them, such as \"https://app.example.com\", or \"*\"";
+            Err(de::Error::invalid_value(de::Unexpected::Str(bad), &allowed))
+        }
+    }
 }
