@@ -7,8 +7,8 @@ mod listeners;
 mod server;
 mod welcome;
 
-use PathBuf;
 use std::env;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 

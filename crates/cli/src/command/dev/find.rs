@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, io};
 
-/// The programs that are looked for, the first one first. The last name is that of a Python package.
+/// The programs that are looked for, the first one first; the last is how some packages spell it.
 const NAMES: [&str; 3] = ["redis-server", "valkey-server", "valkey_server"];
 
 /// Why there is no server to start.
