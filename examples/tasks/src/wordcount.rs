@@ -20,8 +20,8 @@ const MAX_TOP: usize = 1_000;
 const MAX_SLOW: f64 = 3_600.0;
 /// In how many steps a text is read, unless the pieces would be too small or too large.
 const STEPS: u64 = 200;
-/// What is counted between two awaits: under a millisecond's work.
-const MAX_PIECE: u64 = 64 * 1024;
+/// What is counted between two awaits: a millisecond's work at most.
+const MAX_PIECE: u64 = 16 * 1024;
 
 /// Counts a text: `{"path": "data/book.txt"}`, a file in `dir`, or `{"text": "…"}`. Optional: `"top": 10`, how many of the most
 /// frequent words to name (0 to 1,000), and `"slow": 5`, seconds to draw the work out over (0 to 3,600), so that there is
@@ -275,7 +275,7 @@ mod tests {
             (100, 5, 1),
             (806_600, 0, 4_096),
             (2_000_000, 0, 10_000),
-            (1 << 40, 9, 65_536),
+            (1 << 40, 9, 16_384),
         ] {
             assert_eq!(piece_size(size, Duration::from_secs(slow)), piece, "{size} bytes");
         }
