@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 use crate::report::Percent;
 use crate::{Cursor, ErrorCode, Job, JobId, Json, Status, TaskName, Timestamp, Token};
 
-/// A duration in seconds, with fractions; more than 0 and at most 10 years.
+/// A duration in seconds, with fractions. Any number can be sent; [`Seconds::get`] knows which of them is a duration.
 #[derive(Clone, Copy, PartialEq, Debug, Deserialize, Serialize)]
-#[serde(try_from = "f64", into = "f64")]
-pub struct Seconds(Duration);
+#[serde(transparent)]
+pub struct Seconds(f64);
 
 /// A number that is no duration.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
@@ -20,26 +20,13 @@ pub struct BadSeconds(f64);
 const MAX_SECONDS: f64 = 315_360_000.0;
 
 impl Seconds {
-    /// The duration, at least one millisecond.
-    pub fn get(self) -> Duration {
-        self.0.max(Duration::from_millis(1))
-    }
-}
-
-impl TryFrom<f64> for Seconds {
-    type Error = BadSeconds;
-    fn try_from(value: f64) -> Result<Self, BadSeconds> {
-        if value > 0.0 && value <= MAX_SECONDS {
-            Ok(Self(Duration::from_secs_f64(value)))
+    /// The duration: more than 0, at least one millisecond then, and at most 10 years.
+    pub fn get(self) -> Result<Duration, BadSeconds> {
+        if self.0 > 0.0 && self.0 <= MAX_SECONDS {
+            Ok(Duration::from_secs_f64(self.0).max(Duration::from_millis(1)))
         } else {
-            Err(BadSeconds(value))
+            Err(BadSeconds(self.0))
         }
-    }
-}
-
-impl From<Seconds> for f64 {
-    fn from(value: Seconds) -> Self {
-        value.0.as_secs_f64()
     }
 }
 
@@ -60,7 +47,7 @@ pub struct SubmitRequest {
     /// How long the ended job is kept.
     pub retention: Option<Seconds>,
     /// How many attempts there may be.
-    pub max_attempts: Option<u32>,
+    pub max_attempts: Option<i64>,
     /// A JSON object, kept and shown with the job.
     pub metadata: Option<serde_json::Map<String, serde_json::Value>>,
     /// Not served yet.
@@ -238,6 +225,8 @@ pub struct LeaseResponse {
 pub struct LeaseRequest {
     /// The attempt's token.
     pub lease_token: Token,
+    /// Taken as with every call; these two write nothing that a repeat could write twice.
+    pub batch: Option<u64>,
 }
 
 /// The body of `progress`.
@@ -249,7 +238,7 @@ pub struct ProgressRequest {
     /// The number of this write within the attempt, from 1, so that a repeat is known as one.
     pub batch: Option<u64>,
     /// 0 to 100, if known.
-    pub progress: Option<Percent>,
+    pub progress: Option<f64>,
     /// A short sentence for people.
     pub message: Option<String>,
 }
@@ -291,6 +280,8 @@ pub struct OutputRequest {
 pub struct CompleteRequest {
     /// The attempt's token.
     pub lease_token: Token,
+    /// The number of this write within the attempt, from 1, so that a repeat is known as one.
+    pub batch: Option<u64>,
     /// The result; `null` if absent.
     pub result: Option<Json>,
 }
@@ -301,6 +292,8 @@ pub struct CompleteRequest {
 pub struct FailRequest {
     /// The attempt's token.
     pub lease_token: Token,
+    /// The number of this write within the attempt, from 1, so that a repeat is known as one.
+    pub batch: Option<u64>,
     /// What went wrong: a sentence.
     pub error: String,
     /// Whether another attempt may help.
@@ -323,12 +316,11 @@ mod tests {
             ("{}", "missing field `task`"),
             (r#"{"task":"a b"}"#, "a name is 1 to 64"),
             (r#"{"task":1}"#, "expected a string"),
-            (r#"{"task":"a","timeout":-1}"#, "number of seconds"),
             (r#"{"task":"a","timeout":"1"}"#, "expected f64"),
             (r#"{"task":"a","colour":1}"#, "unknown field `colour`"),
             (r#"{"task":"a","task":"b"}"#, "duplicate field `task`"),
             (r#"{"task":"a","metadata":[1]}"#, "expected a map"),
-            (r#"{"task":"a","maxAttempts":-1}"#, "expected u32"),
+            (r#"{"task":"a","maxAttempts":1.5}"#, "expected i64"),
         ] {
             let error = serde_json::from_str::<SubmitRequest>(body).unwrap_err().to_string();
             assert!(error.contains(says), "{body}: {error}");
@@ -342,7 +334,20 @@ mod tests {
         let request: SubmitRequest =
             serde_json::from_str(r#"{"task":"a","payload":null,"timeout":0.5}"#).unwrap();
         assert_eq!(request.unsupported(), None);
-        assert_eq!(request.timeout.unwrap().get(), Duration::from_millis(500));
+        assert_eq!(request.timeout.unwrap().get(), Ok(Duration::from_millis(500)));
+    }
+
+    #[test]
+    fn a_duration_is_above_zero_and_at_most_ten_years() {
+        let ms = Duration::from_millis;
+        for (number, duration) in
+            [(1.5, Some(ms(1500))), (1e-9, Some(ms(1))), (315_360_000.0, Some(ms(315_360_000_000)))]
+        {
+            assert_eq!(Seconds(number).get().ok(), duration, "{number}");
+        }
+        for bad in [0.0, -1.0, 315_360_000.5, f64::MAX] {
+            assert_eq!(Seconds(bad).get(), Err(BadSeconds(bad)));
+        }
     }
 
     #[test]
