@@ -83,7 +83,7 @@ impl Client {
 
     /// The job's stream after `cursor`.
     pub async fn stream_after(&self, id: JobId, cursor: &str) -> SseStream {
-        SseStream::builder(&self.events_url(id)).last_event_id(cursor).open().await
+        SseStream::builder(self.events_url(id)).last_event_id(cursor).open().await
     }
 
     /// All events of the job, to the stream's end.
@@ -105,7 +105,7 @@ impl Client {
             deadline: 2 * SOON,
             ..Default::default()
         };
-        follow(&self.events_url(id), options)
+        follow(self.events_url(id), options)
     }
 
     /// The value of a metric, all of its labels summed; 0 if it isn't there.

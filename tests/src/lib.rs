@@ -8,14 +8,18 @@
 
 mod behind;
 mod client;
+mod counted;
 mod history;
+mod program;
 mod raw;
 mod remote;
 mod system;
 
 pub use behind::{Behind, Saved};
 pub use client::Client;
+pub use counted::{assert_counted, assert_counted_at_once, data, turns};
 pub use history::{frames, held};
+pub use program::programs_of;
 pub use raw::RawStream;
 pub use remote::Remote;
 pub use system::{Builder, System, repository};
@@ -23,4 +27,4 @@ pub use system::{Builder, System, repository};
 use std::time::Duration;
 
 /// As long as anything may take that should take moments: on a busy machine even moments are long.
-pub const SOON: Duration = Duration::from_secs(60);
+pub const SOON: Duration = Duration::from_mins(1);

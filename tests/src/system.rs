@@ -30,6 +30,7 @@ pub struct Builder {
     gateways: usize,
     workers: usize,
     settings: String,
+    store: String,
     proxied: bool,
     durable: bool,
 }
@@ -54,7 +55,14 @@ pub struct System {
 impl System {
     /// One gateway and one worker, unless told otherwise.
     pub fn builder() -> Builder {
-        Builder { gateways: 1, workers: 1, settings: String::new(), proxied: false, durable: true }
+        Builder {
+            gateways: 1,
+            workers: 1,
+            settings: String::new(),
+            store: String::new(),
+            proxied: false,
+            durable: true,
+        }
     }
 
     /// The client of gateway `index`.
@@ -76,6 +84,12 @@ impl System {
     /// Waits until gateway `index` serves.
     pub async fn wait_gateway(&self, index: usize) {
         wait_http_ok(&self.clients[index].url("/healthz"), SOON).await;
+    }
+
+    /// How many jobs there are in Redis.
+    pub async fn jobs(&self) -> usize {
+        let keys = testkit::redis::dump(&mut self.redis.client().await).await;
+        keys.iter().filter(|info| info.key.contains("}:job:")).count()
     }
 
     /// The names of keys without a TTL, their prefix and owner or task left out, sorted; after all jobs have ended.
@@ -127,6 +141,20 @@ impl Builder {
         self
     }
 
+    /// More lines of the section `[store]`. Repeatable.
+    #[must_use]
+    pub fn store(mut self, toml: &str) -> Self {
+        self.store += toml;
+        self.store += "\n";
+        self
+    }
+
+    /// Redis keeps nothing on disk: killed, it comes back empty.
+    #[must_use]
+    pub fn volatile(self) -> Self {
+        Self { durable: false, ..self }
+    }
+
     /// All processes reach Redis through a proxy that the test can break.
     #[must_use]
     pub fn proxied(self) -> Self {
@@ -137,10 +165,11 @@ impl Builder {
     pub async fn start(self) -> System {
         let redis = RedisServer::builder().append_only(self.durable).start().await;
         let proxy = if self.proxied { Some(Proxy::start(redis.addr()).await) } else { None };
-        let url = proxy.as_ref().map_or_else(|| redis.url(), |proxy| proxy.url());
+        let url = proxy.as_ref().map_or_else(|| redis.url(), Proxy::url);
         let input = repository().join("examples");
         let config = format!(
-            "[store]\nurl = {url:?}\n[auth]\nanonymous = true\n{}\n{}\n",
+            "[store]\nurl = {url:?}\n{}[auth]\nanonymous = true\n{}\n{}\n",
+            self.store,
             self.settings
                 .replace("[worker]\n", &format!("[worker]\ninput_dir = {:?}\n", input.display().to_string())),
             tasks()
