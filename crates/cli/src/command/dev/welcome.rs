@@ -33,6 +33,8 @@ fn text(gateways: &[SocketAddr], config: &Config) -> String {
 
 #[cfg(test)]
 mod tests {
+    use service::config::TaskConfig;
+
     use super::*;
 
     #[test]
@@ -40,8 +42,8 @@ mod tests {
         let gateways = [8080, 8081].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
         let mut config = Config::default();
         assert!(!text(&gateways, &config).contains("curl"));
-        config.tasks.insert("work".parse().unwrap(), Default::default());
-        config.tasks.insert("narrate".parse().unwrap(), Default::default());
+        config.tasks.insert("work".parse().unwrap(), TaskConfig::default());
+        config.tasks.insert("narrate".parse().unwrap(), TaskConfig::default());
         let text = text(&gateways, &config);
         for said in [
             "  http://127.0.0.1:8080\n  http://127.0.0.1:8081\n",
