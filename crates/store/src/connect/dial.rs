@@ -49,7 +49,8 @@ impl Dialer {
         Self {
             login: options.target.login.clone(),
             connect_timeout: options.connect_timeout,
-            response_timeout: options.response_timeout,
+            // A call that gives up earlier than that would leave a dead connection to the next one.
+            response_timeout: options.response_timeout.min(options.patience / 2),
             user_timeout: (options.ping * 2).max(options.response_timeout),
         }
     }

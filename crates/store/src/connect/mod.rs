@@ -22,6 +22,7 @@ mod sentinel;
 #[cfg(test)]
 mod sentinel_tests;
 mod single;
+mod slot_map;
 pub(crate) mod target;
 #[cfg(test)]
 mod tests;
@@ -48,6 +49,9 @@ use crate::{Counters, Options, StoreError};
 use node::{Node, Nodes, Packet};
 use verdict::{Verdict, final_error};
 
+/// What can't be done while nobody says who the primary is.
+const WHO: &str = "finding the primary";
+
 /// What is asked of Redis.
 pub(crate) enum Request<'a> {
     /// A step: by its hash, and by its text where that isn't known.
@@ -67,6 +71,8 @@ struct Shared {
     nodes: Arc<Nodes>,
     patience: Duration,
     connected: AtomicBool,
+    /// Nobody says who the primary is.
+    lost_track: Outage,
 }
 
 /// Where one try goes.
@@ -84,8 +90,15 @@ impl Router {
     pub(crate) fn new(options: &Options, counters: Counters) -> Self {
         let nodes = Arc::new(Nodes::new(Dialer::new(options), counters));
         let topology = Topology::new(&options.target, &nodes);
-        let connected = AtomicBool::new(false);
-        Self { shared: Arc::new(Shared { topology, nodes, patience: options.patience, connected }) }
+        Self {
+            shared: Arc::new(Shared {
+                topology,
+                nodes,
+                patience: options.patience,
+                connected: AtomicBool::new(false),
+                lost_track: Outage::default(),
+            }),
+        }
     }
 
     /// Who is whose primary.
@@ -175,7 +188,7 @@ impl Router {
     /// One try; what it says of the topology is taken in.
     async fn try_once(&self, slot: Slot, request: &Request<'_>, route: Route) -> RedisResult<Value> {
         let (address, is_ahead) = match route {
-            Route::Slot => (self.shared.topology.primary_of(slot).await?, false),
+            Route::Slot => (self.primary_of(slot).await?, false),
             Route::Node(address) => (address, false),
             Route::Ahead(address) => (address, true),
         };
@@ -188,9 +201,21 @@ impl Router {
         answer
     }
 
+    async fn primary_of(&self, slot: Slot) -> RedisResult<Address> {
+        let named = self.shared.topology.primary_of(slot).await;
+        match &named {
+            Ok(_) => self.shared.lost_track.over(WHO),
+            Err(error) => {
+                self.shared.connected.store(false, Ordering::Relaxed);
+                self.shared.lost_track.began(WHO, error);
+            }
+        }
+        named
+    }
+
     fn answered(&self, node: &Node) {
         self.shared.connected.store(true, Ordering::Relaxed);
-        node.outage.over(&node.address, "Redis");
+        node.outage.over(format_args!("Redis at {}", node.address));
     }
 
     async fn failed(&self, node: &Node, error: &RedisError) {
@@ -203,7 +228,7 @@ impl Router {
             _ => return,
         }
         self.shared.connected.store(false, Ordering::Relaxed);
-        node.outage.began(&node.address, "Redis", error);
+        node.outage.began(format_args!("Redis at {}", node.address), error);
         self.shared.topology.refresh().await;
     }
 
@@ -232,7 +257,7 @@ impl Router {
     }
 
     async fn try_each(&self, slot: Slot, cmds: &[Cmd]) -> RedisResult<Vec<Result<Value, StoreError>>> {
-        let node = self.shared.nodes.get(&self.shared.topology.primary_of(slot).await?);
+        let node = self.shared.nodes.get(&self.primary_of(slot).await?);
         let mut pipeline = Pipeline::with_capacity(cmds.len());
         for cmd in cmds {
             pipeline.add_command(cmd.clone());
@@ -300,7 +325,7 @@ impl Router {
     }
 
     async fn try_waiting(&self, slot: Slot) -> RedisResult<deadpool_redis::Connection> {
-        let node = self.shared.nodes.get(&self.shared.topology.primary_of(slot).await?);
+        let node = self.shared.nodes.get(&self.primary_of(slot).await?);
         let made = node.waiting().await;
         if let Err(error) = &made {
             self.failed(&node, error).await;

@@ -22,6 +22,9 @@ use crate::Counters;
 /// The most connections for blocking commands to one node: one per partition and waiting task, with room to spare.
 const MAX_WAITING: usize = 256;
 
+/// How long a connection counts as made just now.
+const YOUNG: Duration = Duration::from_millis(100);
+
 /// All servers that were ever asked, by address.
 pub(crate) struct Nodes {
     dialer: Dialer,
@@ -68,6 +71,7 @@ pub(crate) struct Node {
 #[derive(Clone)]
 struct Wire {
     number: u64,
+    since: Instant,
     connection: MultiplexedConnection,
     /// Cancelled when the connection is dropped: what is still to come on it may be another call's reply.
     cut: CancellationToken,
@@ -136,10 +140,12 @@ impl Node {
         answer
     }
 
-    /// Drops the shared connection, so that the next call makes a new one.
+    /// Drops the shared connection, so that the next call makes a new one. One that was made just now is kept: it isn't the
+    /// one that the caller has in mind.
     pub(crate) fn hang_up(&self) {
-        let number = self.current.lock().as_ref().map(|wire| wire.number);
-        if let Some(number) = number {
+        let old =
+            self.current.lock().as_ref().filter(|wire| wire.since.elapsed() > YOUNG).map(|wire| wire.number);
+        if let Some(number) = old {
             self.drop_wire(number);
         }
     }
@@ -178,7 +184,12 @@ impl Node {
                 dialing.failed = None;
                 dialing.backoff.reset();
                 dialing.not_before = Instant::now() + Duration::from_millis(20);
-                let wire = Wire { number: dialing.made, connection, cut: CancellationToken::new() };
+                let wire = Wire {
+                    number: dialing.made,
+                    since: Instant::now(),
+                    connection,
+                    cut: CancellationToken::new(),
+                };
                 *self.current.lock() = Some(wire.clone());
                 Ok(wire)
             }

@@ -1,30 +1,40 @@
-//! Says once that a node is away, and once that it is back.
+//! Says once that something is away, and once that it is back.
+
+use std::fmt::Display;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::address::Address;
-
-/// One node's outage, if there is one.
+/// One outage, if there is one.
 #[derive(Debug, Default)]
-pub(crate) struct Outage(Mutex<Option<Instant>>);
+pub(crate) struct Outage {
+    /// A copy of the other for those who find all well, which is every call.
+    is_on: AtomicBool,
+    since: Mutex<Option<Instant>>,
+}
 
 impl Outage {
-    /// A call or a connection failed; `cause` is logged if the outage begins with it.
-    pub(crate) fn began(&self, node: &Address, what: &str, cause: &dyn std::fmt::Display) {
-        let mut since = self.0.lock();
+    /// `what` failed; it is logged, with its `cause`, if an outage begins with it.
+    pub(crate) fn began(&self, what: impl Display, cause: &dyn Display) {
+        let mut since = self.since.lock();
         if since.is_none() {
             *since = Some(Instant::now());
-            tracing::warn!(%node, %cause, "{what} failed; trying again until Redis answers");
+            self.is_on.store(true, Ordering::Release);
+            tracing::warn!(%cause, "{what} failed; trying on");
         }
     }
 
-    /// It answered.
-    pub(crate) fn over(&self, node: &Address, what: &str) {
-        let mut since = self.0.lock();
+    /// `what` works; it is logged if an outage ends with it.
+    pub(crate) fn over(&self, what: impl Display) {
+        if !self.is_on.load(Ordering::Acquire) {
+            return;
+        }
+        let mut since = self.since.lock();
         if let Some(since) = since.take() {
+            self.is_on.store(false, Ordering::Release);
             let away_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
-            tracing::info!(%node, away_ms, "{what} works again");
+            tracing::info!(away_ms, "{what} works again");
         }
     }
 }

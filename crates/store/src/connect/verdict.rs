@@ -43,10 +43,17 @@ impl Verdict {
             "TRYAGAIN" => Self::TryAgain,
             // UNBLOCKED: a waiting call was let go because its node became a replica.
             "READONLY" | "UNBLOCKED" => Self::Demoted,
-            // NOREPLICAS: fewer replicas than min-replicas-to-write; BUSY, UNKILLABLE: somebody's script runs for long.
-            "LOADING" | "CLUSTERDOWN" | "MASTERDOWN" | "BUSY" | "UNKILLABLE" | "NOREPLICAS" => Self::Wait,
+            // BUSY, UNKILLABLE: somebody's script runs for long. NOREPLICAS, MISCONF: fewer replicas than
+            // min-replicas-to-write, or a disk that can't be written; somebody sees to it, hopefully.
+            "LOADING" | "CLUSTERDOWN" | "MASTERDOWN" | "BUSY" | "UNKILLABLE" | "NOREPLICAS" | "MISCONF" => {
+                Self::Wait
+            }
             "NOSCRIPT" => Self::NoScript,
             "OOM" => Self::Full,
+            // Said in place of the first reply, before the server closes the connection.
+            "ERR" if error.detail().is_some_and(|detail| detail.starts_with("max number of clients")) => {
+                Self::Lost
+            }
             _ => Self::Refused,
         }
     }
@@ -84,6 +91,8 @@ mod tests {
             ("BUSY Redis is busy running a script.", Verdict::Wait),
             ("UNKILLABLE Sorry the script already executed write commands", Verdict::Wait),
             ("NOREPLICAS Not enough good replicas to write.", Verdict::Wait),
+            ("MISCONF Redis is configured to save RDB snapshots, but", Verdict::Wait),
+            ("ERR max number of clients reached", Verdict::Lost),
             ("NOSCRIPT No matching script.", Verdict::NoScript),
             ("OOM command not allowed when used memory > 'maxmemory'.", Verdict::Full),
             ("ERR unknown command", Verdict::Refused),

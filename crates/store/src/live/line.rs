@@ -23,7 +23,6 @@ const LIVED: Duration = Duration::from_secs(1);
 const REBUILD_AGE: Duration = Duration::from_secs(1);
 /// How long bytes that may have arrived meanwhile are looked for before a silent connection is given up.
 const LAST_LOOK: Duration = Duration::from_millis(50);
-const WHAT: &str = "the live connection";
 
 /// One primary's live connection, over all of its sockets.
 pub(super) struct Line {
@@ -92,7 +91,7 @@ impl Line {
                 }
                 Err(cause) => cause,
             };
-            self.outage.began(&self.address, WHAT, &cause);
+            self.outage.began(format_args!("the live connection to {}", self.address), &cause);
             tokio::select! {
                 () = closed.cancelled() => break,
                 is_idle = self.settle_anew(&cause, backoff.next()) => if is_idle { break },
@@ -192,7 +191,7 @@ impl Line {
                     self.table.message(&channel, &payload);
                 }
                 Said::Subscribed(channel) => {
-                    self.outage.over(&self.address, WHAT);
+                    self.outage.over(format_args!("the live connection to {}", self.address));
                     self.table.subscribed(&channel).map_err(io::Error::other)?;
                 }
                 Said::Unsubscribed(channel) => self.table.unsubscribed(&channel).map_err(io::Error::other)?,
