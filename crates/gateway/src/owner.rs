@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, Query};
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
-use model::Owner;
-use service::config::{AuthConfig, Scope};
+use model::stream_token::{Refused, StreamToken};
+use model::{Clock, JobId, Owner, SystemClock};
+use serde::Deserialize;
+use service::config::{AuthConfig, Scope, TokenKey};
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
@@ -38,6 +40,54 @@ impl FromRequestParts<App> for Caller {
             Some(value) => Some(bearer(value).ok_or(Problem::Unauthenticated)?),
         };
         find(&app.config().auth, key)
+    }
+}
+
+/// Who follows a stream: a caller with the scope `read`, or who has a stream token.
+#[derive(Clone, Debug)]
+pub(crate) struct Viewer {
+    /// Whose jobs.
+    pub(crate) owner: Owner,
+    token: Option<StreamToken>,
+}
+
+#[derive(Deserialize)]
+struct TokenQuery {
+    token: Option<String>,
+}
+
+impl Viewer {
+    /// Refuses a viewer whose token is not for the stream of `job`.
+    pub(crate) fn may_stream(&self, job: JobId) -> Result<(), Problem> {
+        match &self.token {
+            Some(token) if !token.allows_job(job) => Err(Problem::WrongToken),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl FromRequestParts<App> for Viewer {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let Query(TokenQuery { token }) = Query::from_request_parts(parts, app).await?;
+        match token {
+            // A key says more than a token; whoever sends both is asked about the key.
+            Some(text) if !parts.headers.contains_key(AUTHORIZATION) => {
+                let keys = app.config().auth.token_keys.iter().map(TokenKey::as_bytes);
+                let token =
+                    StreamToken::verify(&text, keys, SystemClock.now()).map_err(|refused| match refused {
+                        Refused::Invalid => Problem::InvalidToken,
+                        Refused::Expired => Problem::ExpiredToken,
+                    })?;
+                Ok(Self { owner: token.owner.clone(), token: Some(token) })
+            }
+            _ => {
+                let caller = Caller::from_request_parts(parts, app).await?;
+                caller.must(Scope::Read)?;
+                Ok(Self { owner: caller.owner, token: None })
+            }
+        }
     }
 }
 

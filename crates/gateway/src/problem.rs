@@ -2,7 +2,7 @@
 
 use axum::extract::rejection::QueryRejection;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use store::{CancelError, StoreError, SubmitError, WorkError};
@@ -15,9 +15,17 @@ pub(crate) enum Problem {
     #[error("{0}")]
     BadCursor(String),
     #[error("The header {0} was sent more than once; send it once.")]
-    DoubledHeader(&'static str),
+    DoubledHeader(HeaderName),
     #[error("Send an API key as `Authorization: Bearer <key>`.")]
     Unauthenticated,
+    #[error("The stream token is not valid; get a new one from POST /api/tokens.")]
+    InvalidToken,
+    #[error("The stream token has expired; get a new one from POST /api/tokens.")]
+    ExpiredToken,
+    #[error("The stream token is for another stream; get one for this from POST /api/tokens.")]
+    WrongToken,
+    #[error("This node has no key to sign tokens with: set auth.token_keys in its configuration.")]
+    TokensOff,
     #[error("The key's scopes don't include `{0}`; use a key that has it.")]
     MissingScope(&'static str),
     #[error("There is no such thing here, or it has expired, or it belongs to somebody else.")]
@@ -71,6 +79,10 @@ impl Problem {
             Self::BadCursor(_) => (S::BAD_REQUEST, "bad-cursor", "Not a cursor"),
             Self::DoubledHeader(_) => (S::BAD_REQUEST, "doubled-header", "Doubled header"),
             Self::Unauthenticated => (S::UNAUTHORIZED, "unauthenticated", "No valid key"),
+            Self::InvalidToken => (S::UNAUTHORIZED, "invalid-token", "Not a valid token"),
+            Self::ExpiredToken => (S::UNAUTHORIZED, "expired-token", "The token has expired"),
+            Self::WrongToken => (S::FORBIDDEN, "wrong-token", "The token is for something else"),
+            Self::TokensOff => (S::UNPROCESSABLE_ENTITY, "tokens-off", "No stream tokens here"),
             Self::MissingScope(_) => (S::FORBIDDEN, "missing-scope", "Missing scope"),
             Self::NotFound => (S::NOT_FOUND, "not-found", "Not found"),
             Self::MethodNotAllowed => (S::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed"),
@@ -110,10 +122,10 @@ impl IntoResponse for Problem {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         match status {
             StatusCode::UNAUTHORIZED => {
-                drop(headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")))
+                drop(headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
             }
             StatusCode::SERVICE_UNAVAILABLE => {
-                drop(headers.insert(RETRY_AFTER, HeaderValue::from_static("2")))
+                drop(headers.insert(RETRY_AFTER, HeaderValue::from_static("2")));
             }
             _ => {}
         }

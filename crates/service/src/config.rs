@@ -27,7 +27,7 @@ mod tasks;
 mod value;
 mod worker;
 
-pub use auth::{AuthConfig, AuthKey, KeyHash, Scope};
+pub use auth::{AuthConfig, AuthKey, KeyHash, Scope, TokenKey};
 pub use dev::DevConfig;
 pub use error::{ConfigError, Place};
 pub use gateway::GatewayConfig;

@@ -1,8 +1,10 @@
 //! The HTTP API: one file a resource.
 
+mod cors;
 mod jobs;
 mod path;
 mod stream;
+mod tokens;
 mod work;
 
 use axum::Router;
@@ -24,6 +26,7 @@ pub(crate) fn router(app: App, health: Health, metrics: Metrics) -> Router {
         .route("/api/jobs/{id}", get(jobs::poll))
         .route("/api/jobs/{id}/cancel", post(jobs::cancel))
         .route("/api/jobs/{id}/events", get(stream::events))
+        .route("/api/tokens", post(tokens::make))
         .route("/api/work/claim", post(work::claim))
         .route("/api/work/{id}/heartbeat", post(work::heartbeat))
         .route("/api/work/{id}/progress", post(work::progress))
@@ -32,7 +35,12 @@ pub(crate) fn router(app: App, health: Health, metrics: Metrics) -> Router {
         .route("/api/work/{id}/fail", post(work::fail))
         .route("/api/work/{id}/release", post(work::release))
         .with_state(app.clone());
+    let cors = cors::layer(&app.config().gateway.cors_origins);
     let ops = service::ops::router(health, metrics).layer(from_fn_with_state(app, refresh_metrics));
+    let api = match cors {
+        Some(cors) => api.layer(cors),
+        None => api,
+    };
     api.merge(ops)
         .fallback(async || Problem::NotFound)
         .method_not_allowed_fallback(async || Problem::MethodNotAllowed)

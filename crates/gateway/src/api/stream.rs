@@ -11,14 +11,13 @@ use axum::response::{IntoResponse, Response};
 use model::wire::SnapshotReason;
 use model::{JobId, Owner, Position};
 use serde::Deserialize;
-use service::config::Scope;
 use store::{Peek, StoreError};
 
 use super::path::JobPath;
 use crate::App;
 use crate::carrier::body::{EventBody, Opened, Source};
 use crate::header::single;
-use crate::owner::Caller;
+use crate::owner::Viewer;
 use crate::problem::Problem;
 
 /// How long a stream that can't be opened yet waits before it tries again.
@@ -75,15 +74,15 @@ enum Look {
 /// `GET /api/jobs/{id}/events`
 pub(crate) async fn events(
     State(app): State<App>,
-    caller: Caller,
+    viewer: Viewer,
     JobPath(id): JobPath,
     query: Result<Query<StreamQuery>, QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    caller.must(Scope::Read)?;
+    viewer.may_stream(id)?;
     let Query(query) = query?;
     let start = Start::of(&headers, &query)?;
-    match look(&app, &caller.owner, id, start).await {
+    match look(&app, &viewer.owner, id, start).await {
         Ok(Look::Stream(Opened { lead, follow })) => {
             let source = Opened { lead: None, follow }.into();
             Ok(stream(EventBody::new(app, lead, source)))
@@ -92,7 +91,7 @@ pub(crate) async fn events(
         Ok(Look::Absent) => Err(Problem::NotFound),
         Err(StoreError::Unavailable(_)) => {
             // An EventSource gives up for good on any status but 200, so the stream waits for Redis, open.
-            let source = Source::Opening(Box::pin(look_on(app.clone(), caller.owner, id, start)));
+            let source = Source::Opening(Box::pin(look_on(app.clone(), viewer.owner, id, start)));
             Ok(stream(EventBody::new(app, None, source)))
         }
         Err(error) => Err(error.into()),
