@@ -29,28 +29,18 @@ impl Store {
         let bells: Vec<_> = tasks.iter().map(|task| keys.bell(task)).collect();
         let mut cmd = redis::cmd("BLPOP");
         cmd.arg(&bells).arg(wait.as_secs_f64());
-        let mut connection = self.router().waiting(keys.slot).await?;
-        let reply = tokio::time::timeout(
-            wait + REPLY_GRACE,
-            cmd.query_async::<Option<(String, String)>>(&mut connection),
-        );
-        match reply.await {
-            Ok(Ok(rang)) => {
-                self.counters().round_trips.inc();
-                Ok(rang
-                    .and_then(|(bell, _)| bells.iter().position(|own| *own == bell))
-                    .map(|at| tasks[at].clone()))
-            }
-            // A reply that is late or broken would be the next command's: this connection is done for.
-            Ok(Err(error)) => {
-                drop(deadpool_redis::Connection::take(connection));
-                Err(StoreError::Unavailable(error.to_string()))
-            }
-            Err(_) => {
-                drop(deadpool_redis::Connection::take(connection));
-                Err(StoreError::Unavailable("no answer at the bell".into()))
-            }
-        }
+        let mut waiting = Waiting(Some(self.router().waiting(keys.slot).await?));
+        let Some(connection) = &mut waiting.0 else { return Ok(None) };
+        let reply = cmd.query_async::<Option<(String, String)>>(connection);
+        let rang = match tokio::time::timeout(wait + REPLY_GRACE, reply).await {
+            Ok(Ok(rang)) => rang,
+            Ok(Err(error)) => return Err(StoreError::Unavailable(error.to_string())),
+            Err(_) => return Err(StoreError::Unavailable("no answer at the bell".into())),
+        };
+        // The reply came: the connection goes back to its pool.
+        drop(waiting.0.take());
+        self.counters().round_trips.inc();
+        Ok(rang.and_then(|(bell, _)| bells.iter().position(|own| *own == bell)).map(|at| tasks[at].clone()))
     }
 
     /// Rings for one idle worker of `task`: for a caller that took a ring and can't use it.
@@ -59,5 +49,17 @@ impl Store {
         let call = RING.call(keys.still()).arg(task);
         self.router().call(keys.slot, &Request::Script(&call)).await?;
         Ok(())
+    }
+}
+
+/// A connection on which a reply is outstanding. Unless it came, the connection is closed: whoever got it from the pool
+/// would take that reply for the answer to a command of its own.
+struct Waiting(Option<deadpool_redis::Connection>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some(connection) = self.0.take() {
+            drop(deadpool_redis::Connection::take(connection));
+        }
     }
 }
