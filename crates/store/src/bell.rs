@@ -28,13 +28,18 @@ impl Store {
         let keys = keys_of(self.prefix(), partition)?;
         let bells: Vec<_> = tasks.iter().map(|task| keys.bell(task)).collect();
         let mut cmd = redis::cmd("BLPOP");
-        cmd.arg(&bells).arg(wait.as_secs_f64());
+        // To Redis no wait at all is one without end.
+        cmd.arg(&bells).arg(wait.as_secs_f64().max(0.01));
         let mut waiting = Waiting(Some(self.router().waiting(keys.slot).await?));
         let Some(connection) = &mut waiting.0 else { return Ok(None) };
         let reply = cmd.query_async::<Option<(String, String)>>(connection);
         let rang = match tokio::time::timeout(wait + REPLY_GRACE, reply).await {
             Ok(Ok(rang)) => rang,
-            Ok(Err(error)) => return Err(StoreError::Unavailable(error.to_string())),
+            Ok(Err(error)) => {
+                // Maybe the server is no longer the primary.
+                self.router().confirm(keys.slot).await;
+                return Err(StoreError::Unavailable(error.to_string()));
+            }
             Err(_) => return Err(StoreError::Unavailable("no answer at the bell".into())),
         };
         // The reply came: the connection goes back to its pool.
