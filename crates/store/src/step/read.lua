@@ -6,7 +6,8 @@
 --       | {owner, status, seq, mark, first entry's head or '', mark at the seq asked for or '', entries…}
 local job = redis.call('HMGET', KEYS[1], 'owner', 'status', 'seq', 'mark')
 if not job[2] then return {} end
-local after, most = tonumber(ARGV[1]), tonumber(ARGV[2])
+-- Any number may be asked for; what lies past the end is no more than past the end, and stays an exact number.
+local after, most = math.min(tonumber(ARGV[1]), tonumber(job[3]) + 1), tonumber(ARGV[2])
 local reply = { job[1], job[2], job[3], job[4], '', '' }
 local first = redis.call('LINDEX', KEYS[2], 0)
 if not first then return reply end
