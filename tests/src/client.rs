@@ -19,7 +19,7 @@ pub struct Client {
 impl Client {
     /// A client of the gateway at `base`, a URL without a slash at its end.
     pub fn new(base: impl Into<String>) -> Self {
-        Self { http: reqwest::Client::new(), base: base.into() }
+        Self { http: testkit::http().build().unwrap(), base: base.into() }
     }
 
     /// The URL of `path`.

@@ -57,7 +57,7 @@ fn alive(pid: Pid) -> bool {
 }
 
 async fn submit(gateway: &str, task: &str) -> String {
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = testkit::http().build().unwrap();
     let body = json!({ "task": task, "payload": { "tokens": 3 } });
     let answer = client.post(format!("{gateway}/api/jobs")).json(&body).send().await.unwrap();
     assert_eq!(answer.status(), 202);
@@ -65,7 +65,7 @@ async fn submit(gateway: &str, task: &str) -> String {
 }
 
 async fn status(gateway: &str, job: &str) -> Option<String> {
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = testkit::http().build().unwrap();
     let answer = client.get(format!("{gateway}/api/jobs/{job}")).send().await.ok()?;
     Some(answer.json::<Value>().await.ok()?["status"].as_str()?.to_owned())
 }
@@ -138,7 +138,7 @@ async fn a_second_ctrl_c_ends_it_at_once() {
     // A job that takes longer than the test may.
     let dev = dev(folder.path()).args(["--set", "worker.grace=1h"]).start();
     let gateways = ready(&dev).await;
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = testkit::http().build().unwrap();
     let body = json!({ "task": "narrate", "payload": { "tokens": 100_000, "perSecond": 1 } });
     let answer = client.post(format!("{}/api/jobs", gateways[0])).json(&body).send().await.unwrap();
     let job = answer.json::<Value>().await.unwrap()["jobId"].as_str().unwrap().to_owned();

@@ -6,6 +6,7 @@
 //! | [`proxy`] | a TCP proxy before a server that breaks on demand, down to single replies |
 //! | [`sse`] | a reader of event streams, one that reconnects like a browser, and the check of a history |
 //! | [`process`] | the real `jobcast` binary as a child process |
+//! | [`http()`] | an HTTP client of tests |
 //! | [`eventually()`] | waiting on a condition with a deadline, instead of sleeping |
 //!
 //! Everything here panics with a sentence when it can't do its work: a test has nothing better to do with an
@@ -20,6 +21,7 @@
 
 mod eventually;
 mod group;
+mod http;
 mod port;
 pub mod process;
 pub mod proxy;
@@ -27,4 +29,5 @@ pub mod redis;
 pub mod sse;
 
 pub use eventually::{eventually, eventually_ok, eventually_some};
+pub use http::http;
 pub use port::{free_port, wait_http_ok, wait_port};

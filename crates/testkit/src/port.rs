@@ -46,7 +46,7 @@ pub async fn wait_port(addr: impl ToSocketAddrs + std::fmt::Debug, deadline: Dur
 
 /// Waits until a GET of `url` answers with a 2xx status; panics at the deadline with what it answered last.
 pub async fn wait_http_ok(url: &str, deadline: Duration) {
-    let client = reqwest::Client::builder().no_proxy().build().expect("a plain HTTP client");
+    let client = crate::http().build().expect("a plain HTTP client");
     eventually_ok(deadline, &format!("GET {url} answers 2xx"), async || {
         let answer = client.get(url).send().await.map_err(|error| error.to_string())?;
         if answer.status().is_success() { Ok(()) } else { Err(format!("status {}", answer.status())) }

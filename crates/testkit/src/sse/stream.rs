@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderMap};
-use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use reqwest::{RequestBuilder, Response, StatusCode};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{Event, Parser};
@@ -106,7 +106,7 @@ impl SseStream {
 
     /// Builds a request with headers. Each has a connection of its own.
     pub fn builder(url: impl AsRef<str>) -> SseBuilder {
-        let client = Client::builder().no_proxy().pool_max_idle_per_host(0).build();
+        let client = crate::http().pool_max_idle_per_host(0).build();
         let request = client.expect("a plain HTTP client").get(url.as_ref());
         let request = request.header(ACCEPT, "text/event-stream").header(CACHE_CONTROL, "no-store");
         SseBuilder { request, last_event_id: String::new() }
