@@ -29,14 +29,13 @@ impl LogCore {
     }
 
     fn vanished(&mut self, reading: Reading) -> Wake {
-        if reading.heard != Heard::Nothing || reading.head != self.head() {
-            // The read may have run before that was written.
+        if reading.disturbed {
+            // The read may have run before the job was there.
             return self.again(reading);
         }
         self.gone = true;
         self.unsettled = false;
         self.wants.clear();
-        self.changes += 1;
         self.wake(true, true)
     }
 
@@ -46,14 +45,9 @@ impl LogCore {
         let before = (self.head(), self.ended, self.gone);
         // Asked at the newest event known, which still is the newest known: this is the last word on it.
         let last_word = reading.settles && reading.head == self.head();
-        if page.snapshot.is_some() && !last_word {
-            if reading.settles {
-                return self.again(reading);
-            }
-            if self.serves(reading.position) {
-                // Live told of it since the read ran.
-                return self.wake(false, true);
-            }
+        if reading.settles && !last_word && page.snapshot.is_some() {
+            // Live went on meanwhile; only the end that it told of can be lost.
+            return self.again(reading);
         }
         if last_word && page.snapshot.is_some() {
             self.ring = None;
@@ -61,14 +55,16 @@ impl LogCore {
         }
         let chain = self.render(&page);
         if last_word {
-            self.pages.retain(|held| !contradicts(&held.chain, &chain, page.last));
             self.conclude(&chain, page.last);
-        } else if self.holds_against(&chain, page.last) {
+        } else if self.ring.as_ref().is_some_and(|ring| contradicts(ring, &chain, page.last)) {
+            // Live may be older than this, or newer: only a read at the log's end tells.
             self.unsettled = true;
             return self.again(reading);
         } else {
             self.extend(&chain);
         }
+        // The other pages are older for sure, since reads don't overlap.
+        self.pages.retain(|held| !contradicts(&held.chain, &chain, page.last));
         self.gone = false;
         if self.head() == Some(page.last) {
             self.ended |= page.ended;
@@ -76,7 +72,6 @@ impl LogCore {
         self.unsettled |= self.leaves_doubt(&reading, &chain, page.last);
         self.keep(&reading, page, chain);
         let moved = before != (self.head(), self.ended, self.gone);
-        self.changes += u64::from(moved);
         self.wake(moved, true)
     }
 
@@ -136,20 +131,6 @@ impl LogCore {
         });
         self.tidy_ring();
         self.tidy_pages(|_| true);
-    }
-
-    /// Whether something held contradicts a page.
-    fn holds_against(&self, chain: &Chain, last: Cursor) -> bool {
-        self.ring
-            .iter()
-            .chain(self.pages.iter().map(|page| &page.chain))
-            .any(|held| contradicts(held, chain, last))
-    }
-
-    /// Whether a stream at `position` needs no read.
-    fn serves(&self, position: model::Position) -> bool {
-        let ring = self.ring.as_ref();
-        ring.is_some_and(|ring| position.is(ring.end()) || ring.next(position).is_some())
     }
 }
 

@@ -15,6 +15,9 @@ mod pulse;
 mod read;
 mod reconcile;
 mod seat;
+#[cfg(test)]
+mod sim;
+mod streams;
 
 use std::collections::HashMap;
 use std::sync::Arc;

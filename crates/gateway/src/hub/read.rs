@@ -38,6 +38,8 @@ pub(super) struct Reading {
     pub(super) want: Option<Want>,
     /// What live told since it started and couldn't be taken.
     pub(super) heard: Heard,
+    /// Live told anything since it started.
+    pub(super) disturbed: bool,
 }
 
 /// Streams stand at `position` and have nothing to take.

@@ -14,13 +14,6 @@ pub(crate) struct Seat {
     pub(super) ended: bool,
 }
 
-impl Seat {
-    /// The last event that the stream has seen; without a mark until the log said it, if the client did not.
-    pub(crate) const fn position(&self) -> Position {
-        self.position
-    }
-}
-
 /// Where the open seats stand, and how many at each place. A log has few such places: most of its streams stand at its end.
 #[derive(Debug)]
 pub(crate) struct Standing {

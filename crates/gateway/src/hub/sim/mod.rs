@@ -2,13 +2,16 @@
 //! messages, reads that are late or fail, and many streams; what each stream gets is checked by an oracle that shares no code
 //! with the core.
 
+mod ending;
+mod found;
 mod log;
 mod oracle;
+mod shell;
 mod world;
 
 use proptest::prelude::*;
-use proptest::test_runner::FileFailurePersistence;
-use world::{Fate, Op, Setting, World};
+use proptest::test_runner::{FileFailurePersistence, RngAlgorithm};
+use world::{Ending, Fate, Op, Setting, World};
 
 fn op() -> impl Strategy<Value = Op> {
     let fate = prop_oneof![
@@ -40,8 +43,13 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 fn setting() -> impl Strategy<Value = Setting> {
-    (prop_oneof![1..400usize, 400..4000usize], 1..12usize)
-        .prop_map(|(ring_bytes, page)| Setting { ring_bytes, page })
+    let ring_bytes = prop_oneof![1..400usize, 400..4000usize];
+    let ending = prop_oneof![Just(Ending::Reconcile), Just(Ending::Live), Just(Ending::Nothing)];
+    (ring_bytes, 1..12usize, ending).prop_map(|(ring_bytes, page, ending)| Setting {
+        ring_bytes,
+        page,
+        ending,
+    })
 }
 
 fn check(setting: Setting, ops: &[Op]) {
@@ -58,6 +66,8 @@ proptest! {
         // What it finds becomes a named test below.
         failure_persistence: Some(Box::new(FileFailurePersistence::Off)),
         max_shrink_iters: 100_000,
+        // The default one takes three quarters of the time in a debug build.
+        rng_algorithm: RngAlgorithm::XorShift,
         ..ProptestConfig::default()
     })]
 

@@ -39,6 +39,7 @@ impl Client {
             assert!(verdict.at >= self.since, "told {verdict:?} at {self:?}, of an earlier time");
             assert_eq!(verdict.log.lost(self.position), Some(verdict.lost), "told {verdict:?} at {self:?}");
             assert_eq!(id, verdict.start.to_string());
+            assert!(!self.position.is(verdict.start), "told {verdict:?} though it goes on from there");
             self.position = verdict.start.into();
         } else {
             let Ok(Position { seq, mark: Some(mark) }) = id.parse() else { panic!("id {id}") };

@@ -1,23 +1,33 @@
 //! A run: Redis, the live channel, the shell, and the streams.
 
 use bytes::Bytes;
-use model::replay::{self, Verdict as Settled};
 use model::{Cursor, Entry, Mark, Position};
 
-use super::super::core::{Limits, LogCore, Taken, WaitFor, Wake};
-use super::super::frame::render;
-use super::super::page::ReadPage;
-use super::super::read::{ReadAt, ReadOutcome};
+use super::super::core::{Limits, LogCore, Taken, WaitFor};
+use super::super::read::ReadAt;
 use super::super::seat::Seat;
-use super::log::{Events, Log, Lost};
+use super::log::{Events, Log};
 use super::oracle::{Client, Verdict};
+use super::shell::Ran;
 
-/// Sizes of a run.
+/// What holds for a whole run.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Setting {
     pub(super) ring_bytes: usize,
     /// The most entries of a page.
     pub(super) page: usize,
+    pub(super) ending: Ending,
+}
+
+/// By what the streams come to the log's end when a run is over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Ending {
+    /// What was lost is found by a reconcile.
+    Reconcile,
+    /// An event beyond all that was known is heard: it tells of whatever was lost before it.
+    Live,
+    /// Redis and the live channel lost nothing in the whole run, though some was late: nothing more is needed.
+    Nothing,
 }
 
 /// What becomes of a live message.
@@ -86,38 +96,33 @@ pub(super) enum Op {
     Unsettle,
 }
 
+/// A client, and its seat.
 #[derive(Debug)]
-struct Stream {
-    seat: Seat,
-    client: Client,
-    waits: Option<WaitFor>,
-    over: bool,
-}
-
-#[derive(Debug)]
-enum Ran {
-    NotYet,
-    Done(ReadOutcome),
-    /// The position is lost; the shell reads again from the start.
-    Lost(Verdict),
+pub(super) struct Stream {
+    pub(super) seat: Seat,
+    pub(super) client: Client,
+    pub(super) waits: Option<WaitFor>,
+    pub(super) over: bool,
 }
 
 pub(super) struct World {
-    setting: Setting,
-    now: u64,
-    log: Log,
+    pub(super) setting: Setting,
+    pub(super) now: u64,
+    pub(super) log: Log,
     /// Histories that Redis lost.
-    lost: Vec<Log>,
-    events: Events,
-    late: Vec<Entry>,
-    verdicts: Vec<Verdict>,
-    core: LogCore,
+    pub(super) lost: Vec<Log>,
+    pub(super) events: Events,
+    pub(super) late: Vec<Entry>,
+    pub(super) verdicts: Vec<Verdict>,
+    pub(super) core: LogCore,
     /// The core said that it wants something read.
-    look: bool,
-    reading: Option<(ReadAt, Ran)>,
-    reads: usize,
-    tip: Option<(Option<Cursor>, Cursor)>,
-    streams: Vec<Stream>,
+    pub(super) look: bool,
+    pub(super) reading: Option<(ReadAt, Ran)>,
+    pub(super) reads: usize,
+    /// Something was appended and heard since the read ran.
+    pub(super) news: bool,
+    pub(super) tip: Option<(Option<Cursor>, Cursor)>,
+    pub(super) streams: Vec<Stream>,
 }
 
 impl World {
@@ -136,6 +141,7 @@ impl World {
             look: false,
             reading: None,
             reads: 0,
+            news: false,
             tip: None,
             streams: Vec::new(),
         }
@@ -143,7 +149,13 @@ impl World {
 
     pub(super) fn step(&mut self, op: Op) {
         self.now += 1;
+        let loses =
+            matches!(op, Op::Rewind { .. } | Op::Restore(_) | Op::Vanish | Op::Unsettle | Op::TellTip(_));
         match op {
+            _ if loses && self.setting.ending == Ending::Nothing => {}
+            Op::Append { more, large, fate: Fate::Lost } if self.setting.ending == Ending::Nothing => {
+                (0..=more).for_each(|_| self.append(false, large, Fate::Late));
+            }
             Op::Append { more, large, fate } => (0..=more).for_each(|_| self.append(false, large, fate)),
             Op::Hear { pick, again } => self.hear_late(pick, again),
             Op::Trim(pick) => {
@@ -184,7 +196,7 @@ impl World {
         self.check_core();
     }
 
-    fn append(&mut self, terminal: bool, large: bool, fate: Fate) {
+    pub(super) fn append(&mut self, terminal: bool, large: bool, fate: Fate) {
         if self.log.ended() || self.log.gone {
             return;
         }
@@ -196,13 +208,21 @@ impl World {
             self.late.push(entry.clone());
         }
         if matches!(fate, Fate::Heard | Fate::Twice) {
+            self.news = true;
             self.hear(&entry);
         }
     }
 
-    fn hear(&mut self, entry: &Entry) {
+    pub(super) fn hear(&mut self, entry: &Entry) {
         let wake = self.core.live(entry);
+        assert!(!self.core.gone, "gone, though it is heard of");
         self.wake(wake);
+    }
+
+    pub(super) fn hear_all(&mut self) {
+        for entry in std::mem::take(&mut self.late) {
+            self.hear(&entry);
+        }
     }
 
     fn hear_late(&mut self, pick: u8, again: bool) {
@@ -244,14 +264,20 @@ impl World {
         }
     }
 
-    fn take(&mut self, i: usize, budget: usize) -> Vec<Bytes> {
+    pub(super) fn take(&mut self, i: usize, budget: usize) -> Vec<Bytes> {
         let stream = &mut self.streams[i];
         let client = &mut stream.client;
+        let on_ring = self.core.on_ring(stream.seat.position);
         match self.core.take(&mut stream.seat, budget) {
             Taken::Frames(frames) => {
-                assert!(!frames.is_empty());
+                assert!(
+                    !on_ring || !frames[0].starts_with(b"event: snapshot"),
+                    "{client:?} is lost on the ring"
+                );
                 assert!(frames.len() == 1 || frames.iter().map(Bytes::len).sum::<usize>() <= budget);
-                frames.iter().for_each(|frame| client.take(frame, self.now, &self.events, &self.verdicts));
+                for frame in &frames {
+                    client.take(frame, self.now, &self.events, &self.verdicts);
+                }
                 return frames;
             }
             Taken::Wait(what) => {
@@ -265,7 +291,7 @@ impl World {
                 self.look = true;
             }
             Taken::End => {
-                let seen = Cursor::new(client.position.seq, stream.seat.position().mark.unwrap());
+                let seen = Cursor::new(client.position.seq, stream.seat.position.mark.unwrap());
                 assert!(
                     self.events.at(seen).unwrap().body.as_ref().unwrap().is_terminal(),
                     "ended at {seen:?}"
@@ -273,7 +299,7 @@ impl World {
                 stream.over = true;
             }
             Taken::Gone => {
-                assert!(self.core.gone());
+                assert!(self.core.gone);
                 stream.over = true;
             }
         }
@@ -283,7 +309,7 @@ impl World {
     /// Two at one place get the same, but for a verdict that was read before the second one came.
     fn twin(&mut self, pick: u8) {
         let Some(i) = index(pick, self.streams.len()) else { return };
-        if !self.streams[i].is_awake() || self.core.gone() {
+        if !self.streams[i].is_awake() || self.core.gone {
             return;
         }
         let position = self.streams[i].client.position;
@@ -295,137 +321,10 @@ impl World {
             assert!(first.iter().zip(&second).all(|(a, b)| a.as_ptr() == b.as_ptr()), "rendered twice");
         }
     }
-
-    fn ask(&mut self) {
-        if std::mem::take(&mut self.look) && self.reading.is_none() {
-            self.reading = self.core.wanted().map(|read| (read, Ran::NotYet));
-            self.reads += usize::from(self.reading.is_some());
-        }
-    }
-
-    fn run(&mut self) {
-        let Some((read, ran @ Ran::NotYet)) = &mut self.reading else { return };
-        if self.log.gone {
-            *ran = Ran::Done(ReadOutcome::Gone);
-            return;
-        }
-        let page = self.log.read(read.position.seq, self.setting.page);
-        let lost = match replay::settle(read.position, &page) {
-            Settled::Follows => {
-                let page = ReadPage::follows(read.position, page, self.log.ended()).unwrap();
-                *ran = Ran::Done(ReadOutcome::Page(page));
-                return;
-            }
-            Settled::Trimmed => Lost::Trimmed,
-            Settled::Rewound => Lost::Rewound,
-        };
-        *ran = Ran::Lost(Verdict { at: self.now, log: self.log.clone(), lost, start: Cursor::START });
-    }
-
-    fn answer(&mut self, fails: bool) {
-        self.run();
-        let Some((read, ran)) = self.reading.take() else { return };
-        let outcome = match ran {
-            Ran::Done(outcome) if !fails => outcome,
-            Ran::Lost(_) if self.log.gone && !fails => ReadOutcome::Gone,
-            Ran::Lost(verdict) if !fails => {
-                let start = self.log.start();
-                let snapshot = render(b"snapshot", self.verdicts.len().to_string().as_bytes(), start);
-                self.verdicts.push(Verdict { start, ..verdict });
-                let page = self.log.read(0, self.setting.page);
-                ReadOutcome::Page(ReadPage::restart(snapshot, page, self.log.ended()).unwrap())
-            }
-            _ => ReadOutcome::Failed,
-        };
-        let wake = self.core.answer(read, outcome);
-        self.wake(wake);
-    }
-
-    fn tell_tip(&mut self, barrier: bool) {
-        let Some((asked_at, tip)) = self.tip.take() else { return };
-        if self.core.differs(asked_at, tip) {
-            if barrier {
-                std::mem::take(&mut self.late).iter().for_each(|entry| self.hear(entry));
-            }
-            if self.core.differs(asked_at, tip) {
-                let wake = self.core.unsettle();
-                self.wake(wake);
-            }
-        }
-    }
-
-    fn wake(&mut self, wake: Wake) {
-        self.look |= wake.read;
-        for stream in &mut self.streams {
-            match stream.waits {
-                Some(WaitFor::Head) if wake.head => stream.waits = None,
-                Some(WaitFor::Read) if wake.behind => stream.waits = None,
-                _ => {}
-            }
-        }
-    }
-
-    fn check_core(&self) {
-        let ring = self.core.ring.as_ref();
-        assert!(ring.is_none_or(|ring| ring.bytes() <= self.setting.ring_bytes || ring.len() == 1));
-        assert!(self.core.pages.len() <= self.streams.len(), "more pages than streams");
-        // Equal marks at one seq mean equal history up to there, so one look at the highest seq of both is enough.
-        let chains: Vec<_> = ring.into_iter().chain(self.core.pages.iter().map(|page| &page.chain)).collect();
-        for (i, one) in chains.iter().enumerate() {
-            for other in &chains[i + 1..] {
-                let seq = one.end().seq.min(other.end().seq);
-                let (a, b) = (one.mark_at(seq), other.mark_at(seq));
-                assert!(a == b || a.is_none() || b.is_none(), "two histories at {seq}: {a:?}, {b:?}");
-            }
-        }
-    }
-
-    /// Nothing happens any more, no late message arrives, nothing fails: each stream comes to the log's end.
-    pub(super) fn settle_down(&mut self) {
-        self.now += 1;
-        self.late.clear();
-        self.answer(false);
-        self.reads = 0;
-        loop {
-            while let Some(i) = (0..self.streams.len()).find(|&i| self.streams[i].is_awake()) {
-                self.take(i, 150);
-            }
-            self.ask();
-            if self.reading.is_some() {
-                self.answer(false);
-            } else if self.differs() {
-                let wake = self.core.unsettle();
-                self.wake(wake);
-            } else {
-                break;
-            }
-            self.check_core();
-            // Each place of a stream, and each page from there to the end, is read once, and the end a few times.
-            assert!(self.reads <= 8 + self.streams.len() * (self.log.history.len() + 2), "reads without end");
-        }
-        for stream in self.streams.iter().filter(|stream| !stream.over) {
-            assert!(!self.log.gone, "{stream:?} of a job that is gone");
-            assert!(stream.client.position.is(self.log.last()), "{stream:?} isn't at {:?}", self.log.last());
-        }
-        for stream in std::mem::take(&mut self.streams) {
-            self.core.close(stream.seat);
-        }
-        assert_eq!(self.core.bytes(), 0, "kept for nobody");
-    }
-
-    /// A reconcile.
-    fn differs(&self) -> bool {
-        let head = self.core.head();
-        if self.log.gone {
-            head.is_some() && !self.core.gone()
-        } else {
-            self.core.differs(head, self.log.last())
-        }
-    }
 }
 
 impl Stream {
-    fn is_awake(&self) -> bool {
+    pub(super) fn is_awake(&self) -> bool {
         self.waits.is_none() && !self.over
     }
 }
