@@ -11,22 +11,11 @@ pub(crate) fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Op
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
-        return Err(Problem::DoubledHeader(known_name(name)));
+        return Err(Problem::DoubledHeader(name.clone()));
     }
-    let text = value.to_str().ok().or_else(|| std::str::from_utf8(value.as_bytes()).ok());
-    text.map(|text| Some(text.trim()))
-        .ok_or_else(|| Problem::Malformed(format!("The header {name} is not valid UTF-8.")))
-}
-
-/// The header's name for a message; only a few are ever asked for once.
-fn known_name(name: &HeaderName) -> &'static str {
-    match name.as_str() {
-        "authorization" => "Authorization",
-        "content-type" => "Content-Type",
-        "idempotency-key" => "Idempotency-Key",
-        "last-event-id" => "Last-Event-ID",
-        _ => "in question",
-    }
+    let text = std::str::from_utf8(value.as_bytes())
+        .map_err(|_| Problem::Malformed(format!("The header {name} is not valid UTF-8.")))?;
+    Ok(Some(text.trim()))
 }
 
 /// The longest Idempotency-Key.
@@ -77,6 +66,17 @@ pub(crate) fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
         .map(Duration::from_secs)
 }
 
+/// Whether `Accept` names event streams.
+pub(crate) fn asks_for_stream(headers: &HeaderMap) -> bool {
+    headers
+        .get_all("accept")
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|range| range.split(';').next())
+        .any(|range| range.trim().eq_ignore_ascii_case("text/event-stream"))
+}
+
 /// Whether `If-None-Match` (RFC 9110, section 13.1.2) names `etag`, which comes with its quotes.
 pub(crate) fn none_match_names(headers: &HeaderMap, etag: &str) -> bool {
     headers
@@ -117,7 +117,7 @@ mod tests {
         assert!(idempotency_key(&headers(&[("idempotency-key", &"x".repeat(257))])).is_err());
         assert!(matches!(
             idempotency_key(&headers(&[("idempotency-key", "a"), ("idempotency-key", "a")])),
-            Err(Problem::DoubledHeader("Idempotency-Key"))
+            Err(Problem::DoubledHeader(name)) if name == "idempotency-key"
         ));
     }
 

@@ -26,6 +26,10 @@ pub(crate) enum Problem {
     WrongToken,
     #[error("This node has no key to sign tokens with: set auth.token_keys in its configuration.")]
     TokensOff,
+    #[error(
+        "This node has no default task: set gateway.default_task in its configuration, or call POST /api/jobs."
+    )]
+    NoDefaultTask,
     #[error("The key's scopes don't include `{0}`; use a key that has it.")]
     MissingScope(&'static str),
     #[error("There is no such thing here, or it has expired, or it belongs to somebody else.")]
@@ -83,6 +87,7 @@ impl Problem {
             Self::ExpiredToken => (S::UNAUTHORIZED, "expired-token", "The token has expired"),
             Self::WrongToken => (S::FORBIDDEN, "wrong-token", "The token is for something else"),
             Self::TokensOff => (S::UNPROCESSABLE_ENTITY, "tokens-off", "No stream tokens here"),
+            Self::NoDefaultTask => (S::UNPROCESSABLE_ENTITY, "no-default-task", "No default task"),
             Self::MissingScope(_) => (S::FORBIDDEN, "missing-scope", "Missing scope"),
             Self::NotFound => (S::NOT_FOUND, "not-found", "Not found"),
             Self::MethodNotAllowed => (S::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed"),

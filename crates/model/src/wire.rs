@@ -61,6 +61,24 @@ pub struct SubmitRequest {
 }
 
 impl SubmitRequest {
+    /// A request for `task` with `payload`, everything else left to the defaults.
+    pub fn new(task: TaskName, payload: Json) -> Self {
+        Self {
+            task,
+            payload: Some(payload),
+            timeout: None,
+            deadline: None,
+            queue_timeout: None,
+            retention: None,
+            max_attempts: None,
+            metadata: None,
+            webhook: None,
+            delay: None,
+            priority: None,
+            external: None,
+        }
+    }
+
     /// The first field present that this version knows and doesn't serve.
     pub fn unsupported(&self) -> Option<&'static str> {
         [

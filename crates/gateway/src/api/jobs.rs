@@ -15,14 +15,18 @@ use service::config::{JobsConfig, Scope, TaskConfig};
 use store::{Idempotency, NewJob, Submitted};
 
 use super::path::JobPath;
+use super::stream;
 use crate::App;
 use crate::body::JsonBody;
-use crate::header::{idempotency_key, none_match_names, preferred_wait};
+use crate::header::{asks_for_stream, idempotency_key, none_match_names, preferred_wait};
 use crate::owner::Caller;
 use crate::problem::Problem;
 
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+
+/// The most attempts that a submission may ask for.
+const MAX_ATTEMPTS: u32 = 100;
 
 /// `POST /api/jobs`
 pub(crate) async fn submit(
@@ -33,13 +37,11 @@ pub(crate) async fn submit(
 ) -> Result<Response, Problem> {
     caller.must(Scope::Submit)?;
     let key = idempotency_key(&headers)?;
-    let job = new_job(&app, &caller, &request, key)?;
-    let (id, replayed) = match app.store().submit(&job).await? {
-        Submitted::Created(id) => (id, false),
-        Submitted::Replayed(id) => (id, true),
-    };
+    let (id, replayed) = create(&app, &caller, &request, key).await?;
     let mut response = match preferred_wait(&headers) {
-        Some(wait) => wait_for_end(&app, id, wait).await?,
+        _ if asks_for_stream(&headers) => stream::from_beginning(app.clone(), id),
+        Some(wait) => wait_for_end(&app, id, wait).await,
+        None if replayed => accepted(&app, id, status_of(&app, id).await),
         None => accepted(&app, id, Status::Pending),
     };
     let (url, _) = urls(app.base_url(), id);
@@ -50,6 +52,19 @@ pub(crate) async fn submit(
         response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
     }
     Ok(response)
+}
+
+/// Makes the job that `request` asks for, or finds the one that the key made; then it is true.
+pub(super) async fn create(
+    app: &App,
+    caller: &Caller,
+    request: &SubmitRequest,
+    key: Option<String>,
+) -> Result<(JobId, bool), Problem> {
+    match app.store().submit(&new_job(app, caller, request, key)?).await? {
+        Submitted::Created(id) => Ok((id, false)),
+        Submitted::Replayed(id) => Ok((id, true)),
+    }
 }
 
 /// Checks what the request asks for against what is declared and allowed.
@@ -116,12 +131,11 @@ fn at_most(what: &str, size: usize, limit: usize) -> Result<(), Problem> {
 }
 
 fn max_attempts(request: &SubmitRequest, task: &TaskConfig, limits: &JobsConfig) -> Result<u32, Problem> {
-    let attempts = request.max_attempts.or(task.max_attempts).unwrap_or(limits.max_attempts);
-    if (1..=100).contains(&attempts) {
-        Ok(attempts)
-    } else {
-        Err(Problem::OutOfRange(format!("maxAttempts is 1 to 100, not {attempts}.")))
-    }
+    let Some(asked) = request.max_attempts else {
+        return Ok(task.max_attempts.unwrap_or(limits.max_attempts));
+    };
+    let legal = u32::try_from(asked).ok().filter(|attempts| (1..=MAX_ATTEMPTS).contains(attempts));
+    legal.ok_or_else(|| Problem::OutOfRange(format!("maxAttempts is 1 to {MAX_ATTEMPTS}, not {asked}.")))
 }
 
 struct Times {
@@ -133,13 +147,17 @@ struct Times {
 
 impl Times {
     fn of(request: &SubmitRequest, task: &TaskConfig, limits: &JobsConfig) -> Result<Self, Problem> {
-        let within = |name: &str, asked: Option<Seconds>, most: Duration| match asked.map(Seconds::get) {
-            Some(asked) if asked > most => Err(Problem::OutOfRange(format!(
-                "{name} is at most {} seconds here, not {}.",
-                most.as_secs_f64(),
-                asked.as_secs_f64()
-            ))),
-            asked => Ok(asked),
+        let within = |name: &str, asked: Option<Seconds>, most: Duration| {
+            let asked = asked.map(Seconds::get).transpose();
+            let asked = asked.map_err(|error| Problem::OutOfRange(format!("{name}: {error}.")))?;
+            match asked {
+                Some(asked) if asked > most => Err(Problem::OutOfRange(format!(
+                    "{name} is at most {} seconds here, not {}.",
+                    most.as_secs_f64(),
+                    asked.as_secs_f64()
+                ))),
+                asked => Ok(asked),
+            }
         };
         let deadline = within("deadline", request.deadline, limits.max_deadline)?.unwrap_or(limits.deadline);
         let timeout = within("timeout", request.timeout, limits.max_deadline)?;
@@ -167,17 +185,27 @@ fn accepted(app: &App, id: JobId, status: Status) -> Response {
 }
 
 /// Waits for the end of a job that was just submitted: 200 with the job, or 202.
-async fn wait_for_end(app: &App, id: JobId, wait: Duration) -> Result<Response, Problem> {
+async fn wait_for_end(app: &App, id: JobId, wait: Duration) -> Response {
     let wait = wait.min(app.config().jobs.max_wait);
     let mut follow = app.hub().follow(id, Position::START);
-    let ended = until(app, wait, follow.ended()).await;
-    let job = if ended { app.store().job(id).await? } else { None };
-    let mut response = match job.filter(|job| job.status.is_terminal()) {
-        Some(job) => JsonResponse(JobView::new(job, app.base_url())).into_response(),
-        None => accepted(app, id, Status::Pending),
+    until(app, wait, follow.ended()).await;
+    let mut response = match app.store().job(id).await {
+        Ok(Some(job)) if job.status.is_terminal() => {
+            let headers = [(CACHE_CONTROL, HeaderValue::from_static("no-store"))];
+            (headers, JsonResponse(JobView::new(job, app.base_url()))).into_response()
+        }
+        Ok(Some(job)) => accepted(app, id, job.status),
+        // The job is there, whatever became of Redis since: an error would have it submitted again.
+        Ok(None) | Err(_) => accepted(app, id, Status::Pending),
     };
     applied(&mut response, wait);
-    Ok(response)
+    response
+}
+
+/// Where a job stands that was submitted before.
+async fn status_of(app: &App, id: JobId) -> Status {
+    // What Redis doesn't tell now was true once, and a poll will tell.
+    app.store().peek(id).await.ok().flatten().map_or(Status::Pending, |peek| peek.status)
 }
 
 /// Whether `what` happened within `wait`; a node that stops waits no longer.
@@ -212,9 +240,10 @@ pub(crate) async fn poll(
 ) -> Result<Response, Problem> {
     caller.must(Scope::Read)?;
     let Query(query) = query?;
-    let preferred = preferred_wait(&headers);
-    let wait =
-        query.wait.map(Duration::from_secs).or(preferred).map(|wait| wait.min(app.config().jobs.max_wait));
+    let bounded = |wait: Duration| wait.min(app.config().jobs.max_wait);
+    let asked = query.wait.map(Duration::from_secs).map(bounded);
+    let preferred = preferred_wait(&headers).map(bounded).filter(|_| asked.is_none());
+    let wait = asked.or(preferred);
 
     let mut job = find(&app, &caller, id).await?;
     let known = |job: &Job| none_match_names(&headers, &etag(job));
@@ -238,7 +267,7 @@ pub(crate) async fn poll(
         describe(&app, &job, &mut headers);
         (headers, JsonResponse(JobView::new(job, app.base_url()))).into_response()
     };
-    if let Some(wait) = wait.filter(|_| preferred.is_some()) {
+    if let Some(wait) = preferred {
         applied(&mut response, wait);
     }
     Ok(response)

@@ -1,5 +1,6 @@
 //! The HTTP API: one file a resource.
 
+mod article;
 mod cors;
 mod jobs;
 mod path;
@@ -21,7 +22,7 @@ use crate::problem::Problem;
 
 /// Everything that the gateway serves.
 pub(crate) fn router(app: App, health: Health, metrics: Metrics) -> Router {
-    let api = Router::new()
+    let mut api = Router::new()
         .route("/api/jobs", post(jobs::submit))
         .route("/api/jobs/{id}", get(jobs::poll))
         .route("/api/jobs/{id}/cancel", post(jobs::cancel))
@@ -33,8 +34,13 @@ pub(crate) fn router(app: App, health: Health, metrics: Metrics) -> Router {
         .route("/api/work/{id}/output", post(work::output))
         .route("/api/work/{id}/complete", post(work::complete))
         .route("/api/work/{id}/fail", post(work::fail))
-        .route("/api/work/{id}/release", post(work::release))
-        .with_state(app.clone());
+        .route("/api/work/{id}/release", post(work::release));
+    if app.config().gateway.article {
+        api = api
+            .route("/api/process", post(article::process))
+            .route("/api/process-sse", get(article::process_sse));
+    }
+    let api = api.with_state(app.clone());
     let cors = cors::layer(&app.config().gateway.cors_origins);
     let ops = service::ops::router(health, metrics).layer(from_fn_with_state(app, refresh_metrics));
     let api = match cors {

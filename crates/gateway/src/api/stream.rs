@@ -15,7 +15,7 @@ use store::{Peek, StoreError};
 
 use super::path::JobPath;
 use crate::App;
-use crate::carrier::body::{EventBody, Opened, Source};
+use crate::carrier::body::{EventBody, Opened, Source, Words, as_it_is};
 use crate::header::single;
 use crate::owner::Viewer;
 use crate::problem::Problem;
@@ -82,20 +82,49 @@ pub(crate) async fn events(
     viewer.may_stream(id)?;
     let Query(query) = query?;
     let start = Start::of(&headers, &query)?;
-    match look(&app, &viewer.owner, id, start).await {
-        Ok(Look::Stream(Opened { lead, follow })) => {
-            let source = Opened { lead: None, follow }.into();
-            Ok(stream(EventBody::new(app, lead, source)))
-        }
+    open(app, viewer.owner, id, start, as_it_is).await
+}
+
+/// Answers with the stream, or with the status that says why there is none.
+async fn open(app: App, owner: Owner, id: JobId, start: Start, words: Words) -> Result<Response, Problem> {
+    match look(&app, &owner, id, start).await {
+        Ok(Look::Stream(opened)) => Ok(respond(app, opened, words)),
         Ok(Look::Seen) => Ok(StatusCode::NO_CONTENT.into_response()),
         Ok(Look::Absent) => Err(Problem::NotFound),
         Err(StoreError::Unavailable(_)) => {
             // An EventSource gives up for good on any status but 200, so the stream waits for Redis, open.
-            let source = Source::Opening(Box::pin(look_on(app.clone(), viewer.owner, id, start)));
-            Ok(stream(EventBody::new(app, None, source)))
+            let source = Source::Opening(Box::pin(look_on(app.clone(), owner, id, start)));
+            Ok(stream(EventBody::new(app, None, source, words)))
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// The stream of a job that was just submitted, from its beginning.
+pub(super) fn from_beginning(app: App, id: JobId) -> Response {
+    let follow = app.hub().follow(id, Position::START);
+    respond(app, Opened { lead: None, follow: Some(follow) }, as_it_is)
+}
+
+/// The stream of a job after `position`, in other words than the log's. Where there is none, 204 stops an EventSource.
+pub(super) async fn resume(
+    app: App,
+    owner: Owner,
+    id: JobId,
+    position: Position,
+    words: Words,
+) -> Result<Response, Problem> {
+    match open(app, owner, id, Start::After(position), words).await {
+        Err(Problem::NotFound) => Ok(StatusCode::NO_CONTENT.into_response()),
+        answer => answer,
+    }
+}
+
+/// The 200 of what was opened; its lead is written as it is.
+pub(super) fn respond(app: App, opened: Opened, words: Words) -> Response {
+    let Opened { lead, follow } = opened;
+    let source = Opened { lead: None, follow }.into();
+    stream(EventBody::new(app, lead, source, words))
 }
 
 async fn look(app: &App, owner: &Owner, id: JobId, start: Start) -> Result<Look, StoreError> {

@@ -7,6 +7,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use model::report::Percent;
 use model::wire::{
     ClaimRequest, ClaimResponse, CompleteRequest, FailRequest, LeaseRequest, LeaseResponse, OutputItem,
     OutputRequest, ProgressRequest,
@@ -14,7 +15,7 @@ use model::wire::{
 use model::{ErrorCode, JobId, Json, Partition, Report, TaskName, Token};
 use serde::Deserialize;
 use service::config::Scope;
-use store::{Claimed, End, Held, Lease, StoreError};
+use store::{Claimed, End, Held, Lease, StoreError, WorkError};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
@@ -154,9 +155,15 @@ fn lease(app: &App, job: JobId, token: Token) -> Lease {
     Lease { job, token, duration: app.config().jobs.lease }
 }
 
-fn held(held: Held) -> Response {
-    JsonResponse(LeaseResponse { lease_expires_at: held.expires_at, cancelled: held.cancelled })
-        .into_response()
+/// The answer to a call of an attempt. Where there is no such job there is no lease to lose: that is 404.
+async fn answer_of(app: &App, id: JobId, done: Result<Held, WorkError>) -> Result<Response, Problem> {
+    match done {
+        Ok(Held { expires_at, cancelled }) => {
+            Ok(JsonResponse(LeaseResponse { lease_expires_at: expires_at, cancelled }).into_response())
+        }
+        Err(WorkError::LeaseLost) if app.store().peek(id).await?.is_none() => Err(Problem::NotFound),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// `POST /api/work/{id}/heartbeat`
@@ -167,7 +174,9 @@ pub(crate) async fn heartbeat(
     JsonBody(request): JsonBody<LeaseRequest>,
 ) -> Result<Response, Problem> {
     caller.must(Scope::Work)?;
-    Ok(held(app.store().renew(&lease(&app, id, request.lease_token)).await?))
+    counted(request.batch)?;
+    let renewed = app.store().renew(&lease(&app, id, request.lease_token)).await;
+    answer_of(&app, id, renewed).await
 }
 
 /// `POST /api/work/{id}/progress`
@@ -178,8 +187,10 @@ pub(crate) async fn progress(
     JsonBody(request): JsonBody<ProgressRequest>,
 ) -> Result<Response, Problem> {
     caller.must(Scope::Work)?;
-    let report = Report::Progress { progress: request.progress, message: request.message };
-    append(&app, id, request.lease_token, request.batch, vec![report]).await
+    let ProgressRequest { lease_token, batch, progress, message } = request;
+    let progress = progress.map(Percent::try_from).transpose();
+    let progress = progress.map_err(|error| Problem::OutOfRange(format!("{error}.")))?;
+    append(&app, id, lease_token, batch, vec![Report::Progress { progress, message }]).await
 }
 
 /// `POST /api/work/{id}/output`
@@ -219,16 +230,19 @@ async fn append(
     batch: Option<u64>,
     reports: Vec<Report>,
 ) -> Result<Response, Problem> {
-    if batch == Some(0) {
-        return Err(Problem::OutOfRange("batch counts from 1.".into()));
-    }
+    let batch = counted(batch)?;
     let limit = app.config().jobs.max_event.as_usize();
     if let Some(size) = reports.iter().map(Report::event_size).find(|&size| size > limit) {
         return Err(Problem::TooLarge(format!(
             "An event of {size} bytes is larger than {limit}; split it, or store the data elsewhere and send a link to it."
         )));
     }
-    Ok(held(app.store().append(&lease(app, id, token), batch, &reports).await?))
+    let appended = app.store().append(&lease(app, id, token), batch, &reports).await;
+    answer_of(app, id, appended).await
+}
+
+fn counted(batch: Option<u64>) -> Result<Option<u64>, Problem> {
+    if batch == Some(0) { Err(Problem::OutOfRange("batch counts from 1.".into())) } else { Ok(batch) }
 }
 
 /// `POST /api/work/{id}/complete`
@@ -247,7 +261,7 @@ pub(crate) async fn complete(
             result.as_str().len()
         )));
     }
-    end(&app, id, request.lease_token, End::Completed(result)).await
+    end(&app, id, request.lease_token, request.batch, End::Completed(result)).await
 }
 
 /// `POST /api/work/{id}/fail`
@@ -258,14 +272,15 @@ pub(crate) async fn fail(
     JsonBody(request): JsonBody<FailRequest>,
 ) -> Result<Response, Problem> {
     caller.must(Scope::Work)?;
-    let FailRequest { lease_token, error, retry } = request;
+    let FailRequest { lease_token, batch, error, retry } = request;
     let code = ErrorCode::Handler;
     let how = if retry { End::Retry { error, code } } else { End::Failed { error, code } };
-    end(&app, id, lease_token, how).await
+    end(&app, id, lease_token, batch, how).await
 }
 
-async fn end(app: &App, id: JobId, token: Token, how: End) -> Result<Response, Problem> {
-    Ok(held(app.store().end(&lease(app, id, token), &how, None, &[]).await?.held))
+async fn end(app: &App, id: JobId, token: Token, batch: Option<u64>, how: End) -> Result<Response, Problem> {
+    let ended = app.store().end(&lease(app, id, token), &how, counted(batch)?, &[]).await;
+    answer_of(app, id, ended.map(|ended| ended.held)).await
 }
 
 /// `POST /api/work/{id}/release`
@@ -276,5 +291,7 @@ pub(crate) async fn release(
     JsonBody(request): JsonBody<LeaseRequest>,
 ) -> Result<Response, Problem> {
     caller.must(Scope::Work)?;
-    Ok(held(app.store().release(&lease(&app, id, request.lease_token)).await?))
+    counted(request.batch)?;
+    let released = app.store().release(&lease(&app, id, request.lease_token)).await;
+    answer_of(&app, id, released).await
 }

@@ -19,6 +19,15 @@ use crate::hub::{Follow, Next};
 /// A comment, without an empty line after it: some clients would fire an empty event.
 const HEARTBEAT: Bytes = Bytes::from_static(b":\n");
 
+/// How a stream's clients are told a frame; `None` if they aren't. Comments pass through it too.
+pub(crate) type Words = fn(Bytes) -> Option<Bytes>;
+
+/// The words of the log itself.
+#[expect(clippy::unnecessary_wraps, reason = "it is one of several `Words`")]
+pub(crate) fn as_it_is(frame: Bytes) -> Option<Bytes> {
+    Some(frame)
+}
+
 /// What is behind a stream.
 pub(crate) enum Source {
     /// Redis is away: what the stream is of isn't known yet.
@@ -51,6 +60,7 @@ pin_project! {
         closes_at: Instant,
         ready: VecDeque<Bytes>,
         source: Source,
+        words: Words,
         #[pin]
         beat: OwnedNotified,
         #[pin]
@@ -79,8 +89,8 @@ fn jittered(base: Duration, low: f64, high: f64) -> Duration {
 }
 
 impl EventBody {
-    /// A body that writes `lead`, then what `source` gives.
-    pub(crate) fn new(app: App, lead: Option<Bytes>, source: Source) -> Self {
+    /// A body that writes `lead` as it is, then what `source` gives, in `words`.
+    pub(crate) fn new(app: App, lead: Option<Bytes>, source: Source, words: Words) -> Self {
         let config = &app.config().stream;
         // Each stream its own, so that those that were cut off together don't come back together.
         let mut ready = VecDeque::from([retry(jittered(config.retry, 0.5, 1.5))]);
@@ -92,6 +102,7 @@ impl EventBody {
             closes_at: Instant::now() + jittered(config.max_age, 0.8, 1.0),
             ready,
             source,
+            words,
             beat: app.pulse().beat(slot),
             woken: None,
             open: OpenStream(app.clone()),
@@ -135,7 +146,7 @@ impl HttpBody for EventBody {
                 Source::Over => {}
                 Source::Opening(opening) => {
                     let opened = ready!(opening.as_mut().poll(cx));
-                    this.ready.extend(opened.lead.clone());
+                    this.ready.extend(opened.lead.clone().and_then(*this.words));
                     *this.source = opened.into();
                 }
                 Source::Log(follow) => {
@@ -146,7 +157,7 @@ impl HttpBody for EventBody {
                     match follow.next() {
                         Next::Frames(frames) => {
                             this.app.metrics().events_sent.inc_by(frames.len() as u64);
-                            this.ready.extend(frames);
+                            this.ready.extend(frames.into_iter().filter_map(*this.words));
                         }
                         Next::Wait(woken) => this.woken.set(Some(woken)),
                         Next::End => *this.source = Source::Over,
