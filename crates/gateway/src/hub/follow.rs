@@ -37,6 +37,8 @@ pub(crate) enum Next {
 impl Follow {
     pub(super) fn new(hub: Hub, node: Arc<Node>, position: Position) -> Self {
         let seat = node.core.lock().open(position);
+        // An opening may raise a doubt that nobody else's waiting would settle.
+        node.read_what_is_wanted();
         Self { hub, node, seat: Some(seat) }
     }
 

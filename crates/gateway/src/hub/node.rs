@@ -30,7 +30,8 @@ pub(crate) struct Node {
     behind: Arc<Notify>,
     /// Nothing is read before the subscription stood once: what happens in between would be read twice.
     stood: AtomicBool,
-    /// Something was heard since the last reconcile.
+    /// Something was heard since the last reconcile that the log went on by. What seems to be a repeat is no sign of life: it
+    /// may be of a new history that hasn't come to where the lost one ended.
     pub(super) heard: AtomicBool,
     subscription: Mutex<Option<Subscription>>,
 }
@@ -186,10 +187,16 @@ impl LiveSink for Node {
     }
 
     fn entry(&self, entry: Bytes) {
-        self.heard.store(true, Ordering::Relaxed);
         match Entry::parse(&entry) {
             Ok(entry) => {
-                let wake = self.core.lock().live(&entry);
+                let (wake, went_on) = {
+                    let mut core = self.core.lock();
+                    let before = core.head();
+                    (core.live(&entry), core.head() != before)
+                };
+                if went_on {
+                    self.heard.store(true, Ordering::Relaxed);
+                }
                 self.wake(wake);
             }
             Err(error) => {
