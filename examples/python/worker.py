@@ -65,11 +65,11 @@ def work(attempt, payload):
         except Exception as error:  # a ValueError is a bad payload, or a refusal: another attempt would fare no better
             attempt.send("fail", error=f"{type(error).__name__}: {error}", retry=not isinstance(error, ValueError))
     except BaseException:  # cancelled, taken from us, or Ctrl-C
+        attempt.over.set()  # so one try, not more: without an answer the lease runs out
         with contextlib.suppress(Over):
             attempt.send("release")
         raise
-    finally:
-        attempt.over.set()
+    attempt.over.set()
 
 with contextlib.suppress(KeyboardInterrupt):
     signal.signal(signal.SIGTERM, signal.default_int_handler)
