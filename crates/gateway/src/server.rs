@@ -22,10 +22,6 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(crate) async fn serve(listener: TcpListener, router: Router, app: App) -> io::Result<()> {
     let shutdown = app.shutdown().clone();
     let (soft, hard) = (shutdown.soft().clone(), shutdown.hard().clone());
-    shutdown.tasks().spawn({
-        let app = app.clone();
-        async move { app.hub().run().await }
-    });
     let drained = CancellationToken::new();
     let draining = async {
         app.pulse().run(soft).await;
@@ -40,7 +36,14 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, app: App) -> io
         connections.wait().await;
         accepted
     };
-    match hard.run_until_cancelled(whole).await {
+    // The hub is kept in order for as long as there are streams, and no longer: it must not hold up the stop.
+    let kept = async {
+        tokio::select! {
+            accepted = whole => accepted,
+            () = app.hub().run() => None,
+        }
+    };
+    match hard.run_until_cancelled(kept).await {
         Some(Some(Err(error))) => Err(error),
         _ => Ok(()),
     }
