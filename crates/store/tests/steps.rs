@@ -224,9 +224,13 @@ on_both!(every_call_may_come_twice, bench, {
     let second = bench.claim(id).await;
     assert_eq!(second.attempt, 2);
     bench.at().end(&lease, &retry("again"), Some(3), &[text("last")]).await.unwrap();
+    assert!(matches!(bench.at().end(&second.lease, &done(), Some(2), &[]).await, Err(WorkError::BatchGap)));
     for _ in 0..2 {
         bench.at().release(&second.lease).await.unwrap();
     }
+    // What an attempt did is told again; what it did not do is never told as done.
+    assert!(matches!(bench.at().end(&second.lease, &done(), None, &[]).await, Err(WorkError::LeaseLost)));
+    assert!(matches!(bench.at().release(&lease).await, Err(WorkError::LeaseLost)));
     let third = bench.claim(id).await;
     assert_eq!((third.attempt, third.max_attempts), (3, 2), "one given back isn't counted");
     let last = bench.at().end(&third.lease, &retry("no more"), None, &[]).await.unwrap();

@@ -2,12 +2,14 @@
 -- end: ends an attempt, with its last reports, and the job with it unless there is to be another attempt.
 -- KEYS  1 still:1   2 still:2
 -- ARGV  1 now or ''   2 random   3 id   4 token   5 completed | failed | retry   6 result or error (JSON)
---       7 error code or ''   8 1 if the result is too large for the event   9 batch number or '' of   10… reports, triples
+--       7 error code or ''   8 1 if the result is too large for the event   and, if there are reports or a number to
+--       check,   9 batch number or ''   10… reports, triples
 -- Reply {'ok', lease end, status now, code} | {'cancelled', lease end}: the job was cancelled before; its place is freed
 --       | {'lost'} | {'gap'}
--- Repeat: recognised by the token.
+-- Repeat: recognised by the token and the way it ends; another way to end the same attempt is too late.
 local prefix = string.sub(KEYS[1], 1, -8)
 local random, id, token, how, value, code = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7]
+local by = token .. ' ' .. how
 local job = load_job(prefix .. 'job:' .. id, id)
 if not job then return { 'lost' } end
 local now = clock(ARGV[1])
@@ -16,9 +18,9 @@ if job.status == 'cancelled' and job.lease == token then
   return { 'cancelled', job.leaseUntil }
 end
 if job.lease ~= token or job.status ~= 'processing' then
-  return job.endedBy == token and { 'ok', now, '', '' } or { 'lost' }
+  return job.endedBy == by and { 'ok', now, '', '' } or { 'lost' }
 end
-if #ARGV >= 10 then
+if #ARGV >= 9 then
   local batch = ARGV[9] == '' and job.batch + 1 or tonumber(ARGV[9])
   if batch > job.batch + 1 then return { 'gap' } end
   if batch == job.batch + 1 then
@@ -31,9 +33,9 @@ end
 if how == 'completed' then
   free_place(prefix, job)
   finish(prefix, job, now, random, 'completed', '', ARGV[8] == '1' and ',"resultOmitted":true' or ',"result":' .. value,
-    { 'result', value, 'progress', '100' }, token)
+    { 'result', value, 'progress', '100' }, by)
   return { 'ok', now, 'completed', '' }
 end
-if how == 'retry' then return { 'ok', now, retry_or_fail(prefix, job, now, random, value, code, token), code } end
-fail(prefix, job, now, random, value, code, token)
+if how == 'retry' then return { 'ok', now, retry_or_fail(prefix, job, now, random, value, code, by), code } end
+fail(prefix, job, now, random, value, code, by)
 return { 'ok', now, 'failed', code }

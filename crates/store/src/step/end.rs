@@ -50,6 +50,7 @@ pub struct Ended {
 
 impl Store {
     /// Ends the attempt as `end` says; `reports` that weren't sent yet go with it, as write number `batch`, in the same step.
+    /// A `batch` without reports is checked all the same: an end is refused where a write before it is missing.
     /// A repeat answers as the first time. Works when Redis is full.
     pub async fn end(
         &self,
@@ -79,7 +80,7 @@ impl Store {
             .arg(value)
             .arg(code)
             .arg(u8::from(omit));
-        if !reports.is_empty() {
+        if batch.is_some() || !reports.is_empty() {
             call = with_reports(call.arg(batch_word(batch)), reports);
         }
         let value = self.router().call(keys.slot, &Request::Script(&call)).await?;

@@ -3,9 +3,10 @@
 -- KEYS  1 still:1   2 still:2
 -- ARGV  1 now or ''   2 random   3 id   4 token
 -- Reply {'ok', lease end} | {'cancelled', lease end} | {'lost'}
--- Repeat: recognised by the token.
+-- Repeat: recognised by the token; an attempt that ended otherwise has nothing to give back.
 local prefix = string.sub(KEYS[1], 1, -8)
 local id, token = ARGV[3], ARGV[4]
+local by = token .. ' release'
 local job = load_job(prefix .. 'job:' .. id, id)
 if not job then return { 'lost' } end
 local now = clock(ARGV[1])
@@ -14,7 +15,7 @@ if job.status == 'cancelled' and job.lease == token then
   return { 'cancelled', job.leaseUntil }
 end
 if job.lease ~= token or job.status ~= 'processing' then
-  return job.endedBy == token and { 'ok', now } or { 'lost' }
+  return job.endedBy == by and { 'ok', now } or { 'lost' }
 end
-retry(prefix, job, now, ARGV[2], '"the worker shut down and gave the attempt back"', nil, token)
+retry(prefix, job, now, ARGV[2], '"the worker shut down and gave the attempt back"', nil, by)
 return { 'ok', now }

@@ -3,7 +3,7 @@
 local DAY = 24 * 3600 * 1000
 
 -- Ends the job: event, state, TTLs, indexes, queue. `fields` go to log and feed, `private` to the log alone; `more` are
--- pairs for the hash; `by` is the token of the call, by which its repeat is recognised ('' for the sweep).
+-- pairs for the hash; `by` names the call (its token, and how it ends), so that its repeat is recognised ('' for the sweep).
 local function finish(prefix, job, now, random, status, fields, private, more, by)
   local was = job.status
   tell(prefix, job, now, random, status, fields, private)
