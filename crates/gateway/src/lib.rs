@@ -11,6 +11,7 @@ mod header;
 mod hub;
 mod metrics;
 mod owner;
+mod page;
 mod problem;
 mod server;
 

@@ -18,11 +18,13 @@ use service::metrics::Metrics;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::App;
+use crate::page;
 use crate::problem::Problem;
 
 /// Everything that the gateway serves.
 pub(crate) fn router(app: App, health: Health, metrics: Metrics) -> Router {
     let mut api = Router::new()
+        .route("/", get(page::page))
         .route("/api/jobs", post(jobs::submit))
         .route("/api/jobs/{id}", get(jobs::poll))
         .route("/api/jobs/{id}/cancel", post(jobs::cancel))
