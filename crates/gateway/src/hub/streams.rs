@@ -37,9 +37,11 @@ pub(crate) enum WaitFor {
 impl LogCore {
     /// A stream begins at `position`.
     pub(crate) fn open(&mut self, position: Position) -> Seat {
-        if self.gone {
-            // It may be there by now.
+        let at_end = self.ended && self.head().is_some_and(|head| position.is(head));
+        if self.gone || at_end {
+            // It may be there by now, or go on: who has seen an end that Redis still has opens no stream.
             self.gone = false;
+            self.ended = false;
             self.unsettled = true;
         }
         self.standing.add(position);
