@@ -6,6 +6,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use whole::{Behind, RawStream, Remote, System};
 
+/// No heartbeat within a test's time.
+const SILENT: &str = "[stream]\nheartbeat = \"5m\"";
+
 /// The milliseconds of a body that is a `retry:` line alone.
 fn retry(body: &str) -> Option<u64> {
     body.strip_prefix("retry: ")?.strip_suffix('\n')?.parse().ok()
@@ -13,7 +16,7 @@ fn retry(body: &str) -> Option<u64> {
 
 #[tokio::test]
 async fn the_head_and_retry_come_at_once() {
-    let system = System::builder().workers(0).start().await;
+    let system = System::builder().workers(0).settings(SILENT).start().await;
     let client = system.client(0);
     let id = client.submit("remote", Value::Null).await;
     let queued = client.job(id).await["lastEventId"].as_str().unwrap().to_owned();
@@ -45,7 +48,7 @@ async fn the_head_and_retry_come_at_once() {
 
 #[tokio::test]
 async fn frames_are_name_data_and_last_the_id() {
-    let system = System::builder().workers(0).start().await;
+    let system = System::builder().workers(0).settings(SILENT).start().await;
     let client = system.client(0);
     let id = client.submit("remote", json!({ "any": "thing" })).await;
     let worker = Remote::claim(client, "remote").await;
