@@ -1,0 +1,394 @@
+//! What a follower knows, and what it does next: no I/O, no clock and no randomness of its own.
+//!
+//! ```text
+//!            ┌──────────── sleep ◄───────────┐
+//!            ▼                               │ closed · away
+//!   start ─► stream ─────────────────────────┤
+//!            ▲   │ useless, or away thrice   │ away
+//!            │   ▼                           │
+//!            └── polls ──────────────────────┘
+//!      from time to time, and at the job's end
+//! ```
+
+use std::time::Duration;
+
+use model::wire::JobView;
+use model::{Cursor, EventType, JobId, Position};
+
+use crate::backoff;
+use crate::error::{Error, FollowError};
+use crate::event::{self, Event};
+use crate::follow::Start;
+use crate::sse::Frame;
+
+/// So many failures in a row are looked at by a poll: perhaps only streams don't work.
+const POLL_AFTER: u32 = 3;
+/// So many frames in a row that break the stream's promise are too many. One could be a proxy's mischief.
+const STUMBLES: u32 = 3;
+/// So often the events up to the end are asked for when a poll has told the end.
+const LAST_TRIES: u32 = 2;
+/// A stream that lived so long did its work, even if nothing happened to the job meanwhile.
+const LIVED: Duration = Duration::from_secs(10);
+/// The longest time between two tries of a stream that can't be had, unless the rules say more.
+const STREAM_AGAIN_MOST: Duration = Duration::from_mins(5);
+
+/// How to follow.
+#[derive(Clone, Debug)]
+pub(crate) struct Rules {
+    /// How long nobody may answer; `None` for ever.
+    pub(crate) give_up_after: Option<Duration>,
+    /// How long one poll waits for a change.
+    pub(crate) poll_wait: Duration,
+    /// The least time between the beginnings of two polls.
+    pub(crate) poll_pause: Duration,
+    /// How long after the first failure of a stream it is tried again, while polls serve; doubled by each.
+    pub(crate) stream_again: Duration,
+    /// Whether polls may serve: with a stream token alone they would be refused.
+    pub(crate) polls: bool,
+}
+
+/// What to do next. All times are from the following's beginning.
+#[derive(Debug)]
+pub(crate) enum Next {
+    /// Open a stream, and tell what comes of it by `heard`, `retry`, `frame` and at last `lost`.
+    Stream(Start),
+    /// Poll, wait so long for what differs from `known`, and tell the answer by `polled`.
+    Poll { known: Option<Cursor>, wait: Duration },
+    /// Wait so long.
+    Sleep(Duration),
+    /// Nothing: all was told.
+    Over,
+    /// Tell this and nothing more.
+    Fail(FollowError),
+}
+
+/// How a stream ended, or why there is none.
+#[derive(Debug)]
+pub(crate) enum Lost {
+    /// No connection, or an answer that says: later.
+    Away(Error),
+    /// It can't be had like this: the connection stands and nothing comes, or something that is no stream.
+    Useless(Error),
+    /// It ended or broke, or sent what can't be.
+    Closed,
+    /// The gateway says that the end was seen.
+    Seen,
+    /// Refused for good.
+    Refused(FollowError),
+}
+
+/// What a poll came to.
+#[derive(Debug)]
+pub(crate) enum Polled {
+    /// The job.
+    Job(Box<JobView>),
+    /// The job is as it was.
+    Same,
+    /// No job.
+    Failed(Error),
+}
+
+/// What became of a frame.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Took {
+    /// It is news.
+    Event(Box<Event>),
+    /// It was seen before.
+    Nothing,
+    /// It can't follow what was seen: the stream must be closed and another one opened.
+    Stumbled,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Stream,
+    Sleep { until: Duration },
+    Poll { until: Duration, not_before: Duration },
+    Over,
+    Failed(FollowError),
+}
+
+/// A poll told the job's end; the events up to it are asked for.
+#[derive(Debug)]
+struct Closing {
+    job: Box<JobView>,
+    tries: u32,
+}
+
+/// An open stream.
+#[derive(Debug)]
+struct Open {
+    since: Duration,
+    news: bool,
+}
+
+/// A follower of one job.
+#[derive(Debug)]
+pub(crate) struct State {
+    rules: Rules,
+    job_id: JobId,
+    /// Where the next stream starts: after the last event that was taken.
+    start: Start,
+    phase: Phase,
+    open: Option<Open>,
+    /// Failures in a row.
+    failures: u32,
+    /// How often in a row polls took over.
+    fallbacks: u32,
+    stumbles: u32,
+    /// The last `retry:`.
+    retry: Option<Duration>,
+    /// What the last poll told.
+    known: Option<Cursor>,
+    /// When the last poll began.
+    asked: Duration,
+    closing: Option<Closing>,
+    /// When somebody answered last.
+    contact: Duration,
+    /// What the last failure since then was.
+    trouble: Option<Error>,
+}
+
+impl State {
+    /// A follower that begins now.
+    pub(crate) fn new(job_id: JobId, start: Start, rules: Rules) -> Self {
+        Self {
+            rules,
+            job_id,
+            start,
+            phase: Phase::Stream,
+            open: None,
+            failures: 0,
+            fallbacks: 0,
+            stumbles: 0,
+            retry: None,
+            known: None,
+            asked: Duration::ZERO,
+            closing: None,
+            contact: Duration::ZERO,
+            trouble: None,
+        }
+    }
+
+    /// Whether all was told.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Over | Phase::Failed(_))
+    }
+
+    /// What is to do at `now`.
+    pub(crate) fn next(&mut self, now: Duration) -> Next {
+        self.give_up_if_due(now);
+        let left = |until: Duration| until.saturating_sub(now);
+        match &self.phase {
+            Phase::Over => Next::Over,
+            Phase::Failed(_) => match std::mem::replace(&mut self.phase, Phase::Over) {
+                Phase::Failed(error) => Next::Fail(error),
+                _ => Next::Over,
+            },
+            Phase::Sleep { until } if !left(*until).is_zero() => Next::Sleep(left(*until)),
+            Phase::Poll { not_before, .. } if !left(*not_before).is_zero() => Next::Sleep(left(*not_before)),
+            Phase::Poll { until, .. } if !left(*until).is_zero() => {
+                let left = left(*until);
+                self.asked = now;
+                // The first poll comes back at once: it is there to find out whether polls work.
+                let wait = if self.known.is_some() { self.rules.poll_wait } else { Duration::ZERO };
+                Next::Poll { known: self.known.or(self.position()), wait: wait.min(left) }
+            }
+            Phase::Stream | Phase::Sleep { .. } | Phase::Poll { .. } => {
+                self.phase = Phase::Stream;
+                Next::Stream(self.start)
+            }
+        }
+    }
+
+    /// The open stream sent something, if only a comment.
+    pub(crate) fn heard(&mut self, now: Duration) {
+        self.answered(now);
+        self.open.get_or_insert(Open { since: now, news: false });
+    }
+
+    /// The open stream said how long to wait before the next one.
+    pub(crate) fn retry(&mut self, retry: Duration) {
+        self.retry = Some(retry);
+    }
+
+    /// The open stream sent a frame.
+    pub(crate) fn frame(&mut self, frame: &Frame) -> Took {
+        let cursor = match &frame.id {
+            None => None,
+            Some(id) => match id.parse() {
+                Ok(Position { seq, mark: Some(mark) }) => Some(Cursor::new(seq, mark)),
+                _ => return self.stumble(format!("{id:?} is no cursor")),
+            },
+        };
+        let taken = match cursor {
+            // A gateway's own word, in no log.
+            None => event::event(self.job_id, frame, None),
+            Some(cursor) if frame.event == "snapshot" => event::snapshot(self.job_id, frame, cursor),
+            Some(cursor) => {
+                if let Start::After(last) = self.start {
+                    if cursor.seq < last.seq || last.is(cursor) {
+                        return Took::Nothing;
+                    }
+                    if cursor.seq != last.seq + 1 {
+                        return self.stumble(format!("{cursor} came after {last:?}"));
+                    }
+                }
+                event::event(self.job_id, frame, Some(cursor))
+            }
+        };
+        let Ok(event) = taken else { return self.stumble(format!("{:?} is no event", frame.data)) };
+        if let Some(cursor) = cursor {
+            self.start = Start::After(cursor.into());
+        }
+        (self.failures, self.fallbacks, self.stumbles) = (0, 0, 0);
+        if let Some(open) = &mut self.open {
+            open.news = true;
+        }
+        if ends(&event) {
+            self.phase = Phase::Over;
+        }
+        Took::Event(Box::new(event))
+    }
+
+    /// The stream is over, or never was. May have something to tell.
+    pub(crate) fn lost(&mut self, lost: Lost, now: Duration, random: f64) -> Option<Event> {
+        let lived = self.open.take().is_some_and(|open| open.news || now >= open.since + LIVED);
+        let (useless, error) = match lost {
+            _ if self.is_over() => return None,
+            Lost::Seen => {
+                self.phase = Phase::Over;
+                return None;
+            }
+            Lost::Refused(error) => {
+                self.phase = Phase::Failed(error);
+                return None;
+            }
+            Lost::Closed => (false, None),
+            Lost::Away(error) => (false, Some(error)),
+            Lost::Useless(error) => (true, Some(error)),
+        };
+        if let Some(closing) = &mut self.closing {
+            closing.tries = if useless { 0 } else { closing.tries.saturating_sub(1) };
+            if closing.tries == 0 {
+                self.phase = Phase::Over;
+                return self.closing.take().map(|closing| Event::Polled(closing.job));
+            }
+        }
+        self.failures = if lived { 0 } else { self.failures.saturating_add(1) };
+        let wait = self.wait(error.as_ref(), random);
+        self.trouble = error.or(self.trouble.take());
+        let poll = useless || (self.failures > 0 && self.failures.is_multiple_of(POLL_AFTER));
+        if poll && self.rules.polls && self.closing.is_none() {
+            // Where nothing came for long enough to be called useless, there is nothing to wait for.
+            let not_before = if useless { now } else { now + wait };
+            self.phase = Phase::Poll { until: not_before + self.stream_again(), not_before };
+            self.fallbacks = self.fallbacks.saturating_add(1);
+            self.known = None;
+        } else {
+            self.phase = Phase::Sleep { until: self.until(now, wait) };
+        }
+        None
+    }
+
+    /// A poll was answered. May have something to tell.
+    pub(crate) fn polled(&mut self, polled: Polled, now: Duration, random: f64) -> Option<Event> {
+        if let Phase::Poll { not_before, .. } = &mut self.phase {
+            *not_before = self.asked + self.rules.poll_pause;
+        }
+        match polled {
+            Polled::Same => {
+                self.answered(now);
+                self.known = self.known.or(self.position());
+                None
+            }
+            Polled::Job(job) => {
+                self.answered(now);
+                let seen = self.known.replace(job.last_event_id).or(self.position());
+                if job.status.is_terminal() {
+                    // A response that ends comes through whatever holds streams back.
+                    self.phase = Phase::Stream;
+                    self.closing = Some(Closing { job, tries: LAST_TRIES });
+                    return None;
+                }
+                (seen != Some(job.last_event_id)).then_some(Event::Polled(job))
+            }
+            Polled::Failed(Error::Refused(problem)) if !problem.is_retryable() => {
+                self.phase = Phase::Failed(FollowError::Refused(problem));
+                None
+            }
+            Polled::Failed(error) => {
+                self.failures = self.failures.saturating_add(1);
+                let wait = self.wait(Some(&error), random);
+                self.trouble = Some(error);
+                self.phase = Phase::Sleep { until: self.until(now, wait) };
+                None
+            }
+        }
+    }
+
+    /// What the last failure was, as long as nobody has answered since.
+    pub(crate) fn trouble(&self) -> Option<&Error> {
+        self.trouble.as_ref()
+    }
+
+    /// The last event that was taken, if its mark is known.
+    fn position(&self) -> Option<Cursor> {
+        match self.start {
+            Start::After(Position { seq, mark: Some(mark) }) => Some(Cursor::new(seq, mark)),
+            _ => None,
+        }
+    }
+
+    fn answered(&mut self, now: Duration) {
+        self.contact = now;
+        self.trouble = None;
+    }
+
+    fn stumble(&mut self, why: String) -> Took {
+        self.stumbles += 1;
+        if self.stumbles >= STUMBLES {
+            self.phase = Phase::Failed(FollowError::Broken(why));
+        }
+        Took::Stumbled
+    }
+
+    fn wait(&self, error: Option<&Error>, random: f64) -> Duration {
+        let asked = error.and_then(Error::problem).and_then(|problem| problem.retry_after);
+        backoff::wait_asked(asked, backoff::wait(self.failures, self.retry, random), random)
+    }
+
+    fn stream_again(&self) -> Duration {
+        let first = self.rules.stream_again;
+        first.saturating_mul(2_u32.saturating_pow(self.fallbacks.min(16))).min(STREAM_AGAIN_MOST.max(first))
+    }
+
+    /// The end of a wait; not later than the time to give up.
+    fn until(&self, now: Duration, wait: Duration) -> Duration {
+        let until = now + wait;
+        let due = self.rules.give_up_after.map(|limit| self.contact + limit);
+        due.filter(|_| self.trouble.is_some()).map_or(until, |due| until.min(due.max(now)))
+    }
+
+    fn give_up_if_due(&mut self, now: Duration) {
+        let Some(limit) = self.rules.give_up_after else { return };
+        let after = now.saturating_sub(self.contact);
+        if self.is_over() || after < limit {
+            return;
+        }
+        if let Some(source) = self.trouble.take() {
+            self.phase = Phase::Failed(FollowError::Unreachable { after, source });
+        }
+    }
+}
+
+/// Whether nothing follows this.
+fn ends(event: &Event) -> bool {
+    match event {
+        Event::Snapshot(snapshot) => {
+            snapshot.job.status.is_terminal() && snapshot.job.last_event_id == snapshot.cursor
+        }
+        // An end with fields that can't be read is one all the same.
+        event => event.cursor().is_some() && event.name().parse().is_ok_and(EventType::is_terminal),
+    }
+}
