@@ -117,4 +117,9 @@ impl Client {
         });
         values.sum()
     }
+
+    /// The same for a metric that counts: a whole number.
+    pub async fn count(&self, name: &str) -> usize {
+        self.metric(name).await.to_string().parse().unwrap()
+    }
 }

@@ -93,7 +93,7 @@ impl RawStream {
 
     /// Reads what there is, waiting for the first byte; false at the connection's end, broken or not.
     pub async fn more(&mut self) -> bool {
-        let mut buffer = [0; 16 * 1024];
+        let mut buffer = [0; 8 * 1024];
         match self.socket.read(&mut buffer).await {
             Ok(0) | Err(_) => false,
             Ok(n) => {

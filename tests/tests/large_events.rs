@@ -1,4 +1,10 @@
 //! Events too large for the live channel, which then carries but their place in the log, arrive once and in order.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "for tests alone: what fails must fail loudly"
+)]
 
 use serde_json::{Value, json};
 use testkit::sse::check_history;

@@ -1,4 +1,10 @@
 //! One subscription per log and gateway, however many streams; none after the linger.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "for tests alone: what fails must fail loudly"
+)]
 
 use serde_json::{Value, json};
 use testkit::redis::{MultiplexedConnection, cmd};
@@ -23,7 +29,7 @@ async fn opens(client: &Client, url: &str, count: usize) -> Vec<SseStream> {
         streams.push(stream);
     }
     testkit::eventually(SOON, "all are counted as open", async || {
-        client.metric("jobcast_open_streams").await == count as f64
+        client.count("jobcast_open_streams").await == count
     })
     .await;
     streams
@@ -40,12 +46,12 @@ async fn fifty_streams_are_one_subscription_and_none_is_left() {
 
     let mut all = Vec::new();
     for client in &system.clients {
-        assert_eq!(client.metric("jobcast_open_streams").await, 0.0);
+        assert_eq!(client.count("jobcast_open_streams").await, 0);
         all.push(opens(client, &client.events_url(id), 50).await);
-        assert_eq!(client.metric("jobcast_followed_logs").await, 1.0);
+        assert_eq!(client.count("jobcast_followed_logs").await, 1);
     }
     assert_eq!(subscribers(&mut redis, &channel).await, 2, "one per gateway");
-    assert_eq!(channels(&mut redis).await, [channel.clone()], "and of no other log");
+    assert_eq!(channels(&mut redis).await, std::slice::from_ref(&channel), "and of no other log");
 
     // Streams of one log that leave while others stay take nothing away.
     for streams in &mut all {
@@ -60,17 +66,15 @@ async fn fifty_streams_are_one_subscription_and_none_is_left() {
         assert_eq!(frames(&stream.collect_to_end(SOON).await), truth[1..]);
     }
     for client in &system.clients {
-        testkit::eventually(SOON, "none is open", async || {
-            client.metric("jobcast_open_streams").await == 0.0
-        })
-        .await;
+        testkit::eventually(SOON, "none is open", async || client.count("jobcast_open_streams").await == 0)
+            .await;
         testkit::eventually(SOON, "nothing is followed", async || {
-            client.metric("jobcast_followed_logs").await == 0.0
+            client.count("jobcast_followed_logs").await == 0
         })
         .await;
         // 30 saw one event and left; 20 saw them all.
-        let sent = client.metric("jobcast_events_sent_total").await;
-        assert_eq!(sent, (30 + 20 * truth.len()) as f64);
+        let sent = client.count("jobcast_events_sent_total").await;
+        assert_eq!(sent, 30 + 20 * truth.len());
     }
     testkit::eventually(SOON, "no subscription is left", async || channels(&mut redis).await.is_empty())
         .await;
@@ -87,9 +91,8 @@ async fn a_subscription_lingers_for_who_comes_back() {
     let behind = Behind::of(&system, id).await;
     let streams = opens(client, &client.events_url(id), 3).await;
     drop(streams);
-    testkit::eventually(SOON, "none is open", async || client.metric("jobcast_open_streams").await == 0.0)
-        .await;
-    assert_eq!(client.metric("jobcast_followed_logs").await, 1.0);
+    testkit::eventually(SOON, "none is open", async || client.count("jobcast_open_streams").await == 0).await;
+    assert_eq!(client.count("jobcast_followed_logs").await, 1);
     assert_eq!(subscribers(&mut redis, &behind.channel()).await, 1);
 
     // What happens meanwhile is heard, and nothing of it is missed by who comes now.
@@ -119,6 +122,6 @@ async fn a_poll_that_waits_leaves_nothing_either() {
     assert_eq!(polled.status(), 200);
     testkit::eventually(SOON, "no subscription is left", async || channels(&mut redis).await.is_empty())
         .await;
-    assert_eq!(client.metric("jobcast_followed_logs").await, 0.0);
+    assert_eq!(client.count("jobcast_followed_logs").await, 0);
     system.nothing_grows().await;
 }

@@ -1,4 +1,10 @@
 //! A client that comes back with a cursor gets exactly the rest, from any gateway.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "for tests alone: what fails must fail loudly"
+)]
 
 use model::JobId;
 use serde_json::{Value, json};

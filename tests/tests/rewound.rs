@@ -1,4 +1,10 @@
 //! A history that Redis lost, behind the gateways' backs: whoever knew it is told so, and holds Redis' history in the end.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "for tests alone: what fails must fail loudly"
+)]
 
 use model::JobId;
 use serde_json::{Value, json};
@@ -144,13 +150,13 @@ async fn a_shorter_history_is_found_out_though_the_job_never_falls_silent() {
     // An event now and then, long before the new history is as long as the lost one.
     let mut written = 0;
     while streams.len() < 8 {
-        match tokio::time::timeout(std::time::Duration::from_millis(100), told.join_next()).await {
-            Ok(stream) => streams.push(stream.unwrap().unwrap()),
-            Err(_) => {
-                job.worker.output(json!({ "anew": written })).await;
-                written += 1;
-                assert!(written < 800, "told only where the lost history ended");
-            }
+        let pause = std::time::Duration::from_millis(100);
+        if let Ok(stream) = tokio::time::timeout(pause, told.join_next()).await {
+            streams.push(stream.unwrap().unwrap());
+        } else {
+            job.worker.output(json!({ "anew": written })).await;
+            written += 1;
+            assert!(written < 800, "told only where the lost history ended");
         }
     }
     job.worker.complete("anew").await;

@@ -1,4 +1,10 @@
 //! Planned closes: streams that grow old, and a gateway that stops. Followers notice nothing but a reconnect.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "for tests alone: what fails must fail loudly"
+)]
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,10 @@
 //! A stream gives the same events whenever and wherever it is opened.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "for tests alone: what fails must fail loudly"
+)]
 
 use serde_json::{Value, json};
 use testkit::sse::{SseStream, check_history};

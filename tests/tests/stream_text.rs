@@ -1,4 +1,10 @@
 //! A language model's text, of thousands of tokens, is whole for whoever listens, and however late.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "for tests alone: what fails must fail loudly"
+)]
 
 use serde_json::{Value, json};
 use testkit::sse::{Event, check_history};

@@ -1,4 +1,10 @@
 //! What goes over the wire, to the byte: the head, `retry:`, frames, heartbeats.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "for tests alone: what fails must fail loudly"
+)]
 
 use std::collections::BTreeSet;
 use std::time::Duration;
