@@ -1,4 +1,4 @@
-//! Workers that wait over HTTP: one connection at each bell for all of them.
+//! Workers that wait over HTTP: they share connections at the bells.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -33,16 +33,35 @@ struct State {
     listening: HashSet<(TaskName, Partition)>,
 }
 
-/// One worker that waits, at the bells of several tasks; the first ring takes it.
-type Waiter = Arc<Mutex<Option<oneshot::Sender<Partition>>>>;
+/// A job of this task became ready in this partition.
+#[derive(Clone, Debug)]
+struct Ring {
+    task: TaskName,
+    partition: Partition,
+}
 
-/// A place in the line, from before the first look at the queue.
-pub(crate) struct Waiting(oneshot::Receiver<Partition>);
+/// One worker that waits, at the bells of several tasks; the first ring takes it.
+type Waiter = Arc<Mutex<Option<oneshot::Sender<Ring>>>>;
+
+/// A place in the line, from before the first look at the queue. A ring that it got and didn't use goes to the next.
+pub(crate) struct Waiting {
+    bells: Bells,
+    ring: oneshot::Receiver<Ring>,
+}
 
 impl Waiting {
-    /// The partition where a job became ready; `None` if the node stops.
-    pub(crate) async fn rung(self) -> Option<Partition> {
-        self.0.await.ok()
+    /// The partition where a job became ready; `None` if the node stops. If this is dropped the place in the line is kept.
+    pub(crate) async fn rung(&mut self) -> Option<Partition> {
+        (&mut self.ring).await.ok().map(|ring| ring.partition)
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.ring.close();
+        if let Ok(ring) = self.ring.try_recv() {
+            self.bells.pass_on(ring);
+        }
     }
 }
 
@@ -54,40 +73,43 @@ impl Bells {
     /// Waits in line at the bells of `tasks` in all partitions.
     pub(crate) async fn wait(&self, tasks: &[TaskName]) -> Result<Waiting, StoreError> {
         let partitions: Vec<_> = self.0.store.partitions().await?.collect();
-        let (sender, receiver) = oneshot::channel();
+        let (sender, ring) = oneshot::channel();
         let waiter: Waiter = Arc::new(Mutex::new(Some(sender)));
         let mut state = self.0.state.lock();
         for task in tasks {
             let line = state.waiting.entry(task.clone()).or_default();
             line.retain(waits);
             line.push_back(Arc::clone(&waiter));
-            for &partition in &partitions {
-                if state.listening.insert((task.clone(), partition)) {
-                    let listen = self.clone().listen(task.clone(), partition);
-                    let stop = self.0.stop.clone();
-                    self.0.tasks.spawn(async move { stop.run_until_cancelled(listen).await });
-                }
+        }
+        for partition in partitions {
+            let unheard = |task: &&TaskName| state.listening.insert(((*task).clone(), partition));
+            let unheard: Vec<_> = tasks.iter().filter(unheard).cloned().collect();
+            if !unheard.is_empty() {
+                let (bells, stop) = (self.clone(), self.0.stop.clone());
+                self.0.tasks.spawn(async move {
+                    stop.run_until_cancelled(bells.listen(unheard, partition)).await;
+                });
             }
         }
-        Ok(Waiting(receiver))
+        Ok(Waiting { bells: self.clone(), ring })
     }
 
-    /// Listens at one bell as long as somebody waits there.
-    async fn listen(self, task: TaskName, partition: Partition) {
-        while self.somebody_waits(&task, partition) {
-            match self.0.store.wait_for_bell(partition, std::slice::from_ref(&task), WAIT).await {
+    /// Listens at these bells, on one connection, as long as somebody waits there.
+    async fn listen(&self, mut tasks: Vec<TaskName>, partition: Partition) {
+        loop {
+            tasks.retain(|task| self.somebody_waits(task, partition));
+            if tasks.is_empty() {
+                return;
+            }
+            match self.0.store.wait_for_bell(partition, &tasks, WAIT).await {
                 Ok(None) => {}
-                Ok(Some(_)) => {
-                    if !self.hand_over(&task, partition) {
-                        // For a worker elsewhere; if this fails the next sweep rings.
-                        drop(self.0.store.ring(partition, &task).await);
-                    }
-                }
+                Ok(Some(task)) => self.hand_over(Ring { task, partition }).await,
                 Err(_) => tokio::time::sleep(AFTER_FAILURE).await,
             }
         }
     }
 
+    /// If nobody waits for `task`, its bell in `partition` is listened to no longer.
     fn somebody_waits(&self, task: &TaskName, partition: Partition) -> bool {
         let mut state = self.0.state.lock();
         if let Some(line) = state.waiting.get_mut(task) {
@@ -101,16 +123,26 @@ impl Bells {
         false
     }
 
-    /// Gives the ring to the first in line.
-    fn hand_over(&self, task: &TaskName, partition: Partition) -> bool {
-        let mut state = self.0.state.lock();
-        let Some(line) = state.waiting.get_mut(task) else { return false };
-        while let Some(waiter) = line.pop_front() {
-            if waiter.lock().take().is_some_and(|sender| sender.send(partition).is_ok()) {
-                return true;
+    /// Gives the ring to the first in line here, or back to Redis, for a worker elsewhere.
+    async fn hand_over(&self, mut ring: Ring) {
+        while let Some(waiter) = self.first_in_line(&ring.task) {
+            let Some(sender) = waiter.lock().take() else { continue };
+            match sender.send(ring) {
+                Ok(()) => return,
+                Err(unheard) => ring = unheard,
             }
         }
-        false
+        // If this fails the next sweep rings.
+        drop(self.0.store.ring(ring.partition, &ring.task).await);
+    }
+
+    fn first_in_line(&self, task: &TaskName) -> Option<Waiter> {
+        self.0.state.lock().waiting.get_mut(task)?.pop_front()
+    }
+
+    fn pass_on(&self, ring: Ring) {
+        let bells = self.clone();
+        self.0.tasks.spawn(async move { bells.hand_over(ring).await });
     }
 }
 

@@ -1,11 +1,15 @@
 //! Reading request bodies.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use axum::http::HeaderMap;
-use axum::http::header::CONTENT_TYPE;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use axum::http::header::{CONTENT_TYPE, EXPECT};
+use http_body::Body as HttpBody;
+use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
+use tokio::time::timeout;
 
 use crate::App;
 use crate::header::single;
@@ -13,6 +17,12 @@ use crate::problem::Problem;
 
 /// What a body may hold beside the payload or result: names, other fields, white space.
 const ENVELOPE: usize = 64 * 1024;
+
+/// How much of a body that is too large is read and thrown away: a connection that is closed while its client still writes
+/// is reset, and the answer lost.
+const DISCARDED: usize = 16 * 1024 * 1024;
+/// How long that may take.
+const DISCARDING: Duration = Duration::from_secs(5);
 
 /// A JSON body: `Content-Type: application/json`, valid UTF-8, within the size limit, without unknown fields.
 pub(crate) struct JsonBody<T>(pub(crate) T);
@@ -26,7 +36,10 @@ impl<T: DeserializeOwned> FromRequest<App> for JsonBody<T> {
         }
         let jobs = &app.config().jobs;
         let limit = jobs.max_payload.as_usize().max(jobs.max_result.as_usize()).saturating_add(ENVELOPE);
-        let bytes = read(request.into_body(), limit).await?;
+        // Who asks first, by `Expect: 100-continue`, is told before anything is sent.
+        let asks_first = request.headers().contains_key(EXPECT);
+        let pause = app.config().gateway.header_timeout;
+        let bytes = read(request.into_body(), limit, pause, asks_first).await?;
         parse(&bytes).map(Self)
     }
 }
@@ -39,13 +52,40 @@ fn is_json(headers: &HeaderMap) -> Result<bool, Problem> {
     Ok(essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json")))
 }
 
-async fn read(body: Body, limit: usize) -> Result<bytes::Bytes, Problem> {
-    match Limited::new(body, limit).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(Problem::TooLarge(format!(
+/// All of `body`, if it is no longer than `limit` and never pauses for longer than `pause`.
+async fn read(mut body: Body, limit: usize, pause: Duration, asks_first: bool) -> Result<Vec<u8>, Problem> {
+    let too_large = || {
+        let says = format!(
             "The body is larger than {limit} bytes; store large data elsewhere and send a link to it."
-        ))),
-        Err(error) => Err(Problem::Malformed(format!("The body could not be read: {error}"))),
+        );
+        Problem::TooLarge(says)
+    };
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    if announced > limit && (asks_first || announced > DISCARDED) {
+        return Err(too_large());
+    }
+    let mut bytes = Vec::new();
+    loop {
+        let frame = timeout(pause, body.frame()).await.map_err(|_| Problem::SlowBody)?;
+        let Some(frame) = frame else { return Ok(bytes) };
+        let frame =
+            frame.map_err(|error| Problem::Malformed(format!("The body could not be read: {error}.")))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if bytes.len() + data.len() > limit {
+            drop(timeout(DISCARDING, discard(&mut body)).await);
+            return Err(too_large());
+        }
+        bytes.extend_from_slice(&data);
+    }
+}
+
+async fn discard(body: &mut Body) {
+    let mut read = 0;
+    while let Some(Ok(frame)) = body.frame().await {
+        read += frame.data_ref().map_or(0, axum::body::Bytes::len);
+        if read > DISCARDED {
+            return;
+        }
     }
 }
 
@@ -58,6 +98,9 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
 
 #[cfg(test)]
 mod tests {
+    use axum::body::Bytes;
+    use futures_util::stream::{self, StreamExt};
+
     use super::*;
 
     #[test]
@@ -86,5 +129,22 @@ mod tests {
             let error = parse::<model::wire::ClaimRequest>(bytes).unwrap_err().to_string();
             assert!(error.contains(says), "{error}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_has_a_length_and_a_pace() {
+        let pause = Duration::from_secs(10);
+        let pieces = |every: u64, count: usize| {
+            let pieces = stream::iter(0..count).then(move |_| async move {
+                tokio::time::sleep(Duration::from_secs(every)).await;
+                Ok::<_, std::io::Error>(Bytes::from_static(b"12345"))
+            });
+            Body::from_stream(pieces)
+        };
+        assert_eq!(read(pieces(9, 4), 20, pause, false).await.unwrap().len(), 20);
+        assert!(matches!(read(pieces(0, 5), 20, pause, false).await, Err(Problem::TooLarge(_))));
+        assert!(matches!(read(pieces(11, 1), 20, pause, false).await, Err(Problem::SlowBody)));
+        let announced = Body::from("x".repeat(21));
+        assert!(matches!(read(announced, 20, pause, true).await, Err(Problem::TooLarge(_))));
     }
 }

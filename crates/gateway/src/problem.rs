@@ -46,6 +46,8 @@ pub(crate) enum Problem {
     BatchGap,
     #[error("The Idempotency-Key made job {0}, which has expired; use a new key to submit again.")]
     JobExpired(String),
+    #[error("The body stopped arriving; send it in one go.")]
+    SlowBody,
     #[error("{0}")]
     TooLarge(String),
     #[error("Send the body as `Content-Type: application/json`.")]
@@ -95,6 +97,7 @@ impl Problem {
             Self::LeaseLost => (S::CONFLICT, "lease-lost", "The lease is lost"),
             Self::BatchGap => (S::CONFLICT, "batch-gap", "A batch is missing"),
             Self::JobExpired(_) => (S::GONE, "job-expired", "The job has expired"),
+            Self::SlowBody => (S::REQUEST_TIMEOUT, "slow-body", "The body stopped arriving"),
             Self::TooLarge(_) => (S::PAYLOAD_TOO_LARGE, "too-large", "Too large"),
             Self::UnsupportedMediaType => {
                 (S::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Unsupported media type")

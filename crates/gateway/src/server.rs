@@ -5,14 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
 
 use crate::App;
+use crate::carrier::head::{HeadLimit, Serving};
 use crate::carrier::stall::Stall;
 
 /// How long to wait after an accept that failed, which mostly means that there are no file descriptors left.
@@ -43,7 +47,7 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, app: App) -> io
             () = app.hub().run() => None,
         }
     };
-    match hard.run_until_cancelled(kept).await {
+    match Box::pin(hard.run_until_cancelled(kept)).await {
         Some(Some(Err(error))) => Err(error),
         _ => Ok(()),
     }
@@ -77,18 +81,34 @@ async fn accept(
     }
 }
 
-async fn connection(socket: TcpStream, router: Router, app: App, drained: CancellationToken) {
+fn tune(socket: &TcpStream, stall: Duration) -> io::Result<()> {
     // Events are small and must leave at once.
-    if let Err(error) = socket.set_nodelay(true) {
-        tracing::debug!(%error, "a connection keeps Nagle's algorithm");
+    socket.set_nodelay(true)?;
+    // A client whose machine is gone takes heartbeats into the kernel's buffer for a quarter of an hour. Later than the
+    // stall, which counts those that are there and take nothing.
+    #[cfg(target_os = "linux")]
+    socket2::SockRef::from(socket).set_tcp_user_timeout(Some(2 * stall))?;
+    Ok(())
+}
+
+async fn connection(socket: TcpStream, router: Router, app: App, drained: CancellationToken) {
+    if let Err(error) = tune(&socket, app.config().stream.stall) {
+        tracing::debug!(%error, "a connection keeps the system's settings");
     }
     let config = &app.config().gateway;
+    let serving = Serving::default();
+    let socket = HeadLimit::new(socket, config.header_timeout, serving.clone());
     let socket = Stall::new(socket, app.config().stream.stall, app.metrics().streams_stalled.clone());
+    let service = service_fn(|request: Request<Incoming>| {
+        let (serving, router) = (serving.clone(), router.clone());
+        async move { serving.during(router.oneshot(request)).await }
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(config.header_timeout)
+        // hyper's clock for a head runs from the answer before on; the socket's own looks after the head itself.
+        .header_read_timeout(config.header_timeout.max(config.idle_timeout))
         .max_buf_size(config.max_head.as_usize())
-        .serve_connection(TokioIo::new(socket), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(socket), service);
     let mut connection = std::pin::pin!(connection);
     let served = tokio::select! {
         served = connection.as_mut() => served,

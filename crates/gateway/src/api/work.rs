@@ -92,11 +92,12 @@ async fn look_or_wait(
         if let Some(claimed) = look_everywhere(app, tasks).await? {
             return Ok(Some(claimed));
         }
-        let Some(waiting) = waiting else { return Ok(None) };
+        let Some(mut waiting) = waiting else { return Ok(None) };
         let rung = tokio::select! {
-            rung = timeout_at(deadline, waiting.rung()) => rung.ok().flatten(),
-            () = app.shutdown().soft().cancelled() => None,
+            biased;
             () = client.closed() => None,
+            () = app.shutdown().soft().cancelled() => None,
+            rung = timeout_at(deadline, waiting.rung()) => rung.ok().flatten(),
         };
         let Some(partition) = rung else { return Ok(None) };
         if let Some(claimed) = claim_in(app, partition, tasks).await? {

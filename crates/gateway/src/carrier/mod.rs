@@ -2,4 +2,5 @@
 
 pub(crate) mod body;
 pub(crate) mod guarded;
+pub(crate) mod head;
 pub(crate) mod stall;

@@ -7,7 +7,7 @@ use model::TaskName;
 use serde::{Deserialize, Deserializer, de};
 
 use super::size::Size;
-use super::value::{KIB, MIB, MINUTE, duration, number, size};
+use super::value::{HOUR, KIB, MIB, MINUTE, SECOND, duration, number, size};
 
 /// Where the gateway listens, and what it takes from a connection.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -20,9 +20,12 @@ pub struct GatewayConfig {
     /// they are paths.
     #[serde(deserialize_with = "public_url")]
     pub public_url: Option<String>,
-    /// How long a request's head may take to arrive. Default 10s, 100ms to 5m.
+    /// How long a request's head may take to arrive, and for how long its body may pause. Default 10s, 100ms to 5m.
     #[serde(deserialize_with = "duration::<_, 100, { 5 * MINUTE }>")]
     pub header_timeout: Duration,
+    /// How long a connection may wait for its next request. Default 75s, 1s to 1h.
+    #[serde(deserialize_with = "duration::<_, SECOND, HOUR>")]
+    pub idle_timeout: Duration,
     /// The largest head of a request, in bytes. Default 16 KiB, 8 KiB to 1 MiB.
     #[serde(deserialize_with = "size::<_, { 8 * KIB }, MIB>")]
     pub max_head: Size,
@@ -45,6 +48,7 @@ impl Default for GatewayConfig {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             public_url: None,
             header_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(75),
             max_head: Size::kib(16),
             max_connections: 100_000,
             cors_origins: Vec::new(),

@@ -1,0 +1,151 @@
+//! A socket that is given up when a request's head doesn't arrive in time.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// Whether a request of this connection is being answered. Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Serving(Arc<AtomicBool>);
+
+impl Serving {
+    /// Runs `answer` as the answer to the request whose head has just arrived.
+    pub(crate) async fn during<F: Future>(&self, answer: F) -> F::Output {
+        self.0.store(true, Relaxed);
+        let answered = answer.await;
+        self.0.store(false, Relaxed);
+        answered
+    }
+}
+
+/// A socket whose reads fail once a head took longer than `limit`: the first one from the connection's start on, a later
+/// one from its first byte on. So a connection may idle between requests for longer than a head may take.
+pub(crate) struct HeadLimit<T> {
+    socket: T,
+    limit: Duration,
+    serving: Serving,
+    /// Since when a head has been arriving.
+    since: Option<Instant>,
+    /// Runs only while a head is late.
+    late: Option<Pin<Box<Sleep>>>,
+}
+
+impl<T> HeadLimit<T> {
+    /// `socket`, new, with that limit; its requests are answered within `serving`.
+    pub(crate) fn new(socket: T, limit: Duration, serving: Serving) -> Self {
+        Self { socket, limit, serving, since: Some(Instant::now()), late: None }
+    }
+
+    fn judge(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(since) = self.since else { return Poll::Pending };
+        let late = self.late.get_or_insert_with(|| Box::pin(sleep_until(since + self.limit)));
+        late.as_mut().poll(cx).map(|()| Err(io::Error::new(io::ErrorKind::TimedOut, "the head is late")))
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for HeadLimit<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.socket).poll_read(cx, buf);
+        if self.serving.0.load(Relaxed) {
+            self.since = None;
+            self.late = None;
+            return read;
+        }
+        if buf.filled().len() > before {
+            self.since.get_or_insert_with(Instant::now);
+        }
+        if read.is_pending() { self.judge(cx) } else { read }
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for HeadLimit<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+    use tokio::time::{sleep, timeout};
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(10);
+
+    fn pair() -> (HeadLimit<DuplexStream>, DuplexStream, Serving) {
+        let (ours, theirs) = tokio::io::duplex(64);
+        let serving = Serving::default();
+        (HeadLimit::new(ours, LIMIT, serving.clone()), theirs, serving)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_first_head_that_does_not_come_is_given_up() {
+        let (mut socket, mut theirs, _) = pair();
+        let began = Instant::now();
+        let drip = async {
+            loop {
+                theirs.write_all(b"x").await.unwrap();
+                sleep(Duration::from_secs(3)).await;
+            }
+        };
+        let read = async {
+            loop {
+                if let Err(error) = socket.read_u8().await {
+                    return error.kind();
+                }
+            }
+        };
+        let kind = tokio::select! { kind = read => kind, () = drip => unreachable!() };
+        assert_eq!((kind, began.elapsed()), (io::ErrorKind::TimedOut, LIMIT));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn between_requests_it_may_idle_and_a_body_may_take_its_time() {
+        let (mut socket, mut theirs, serving) = pair();
+        theirs.write_all(b"h").await.unwrap();
+        socket.read_u8().await.unwrap();
+        let slow_body = async {
+            assert!(timeout(3 * LIMIT, socket.read_u8()).await.is_err(), "nothing yet, and no error");
+        };
+        serving.during(slow_body).await;
+        assert!(timeout(3 * LIMIT, socket.read_u8()).await.is_err(), "idle");
+        theirs.write_all(b"h").await.unwrap();
+        socket.read_u8().await.unwrap();
+        let began = Instant::now();
+        assert_eq!(socket.read_u8().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(began.elapsed(), LIMIT);
+    }
+}
