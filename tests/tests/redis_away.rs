@@ -41,7 +41,12 @@ impl Scene {
         let mut opened = Vec::new();
         let id = self.browsers[0].0;
         for client in &self.system.clients {
+            let asked = Instant::now();
             assert_unavailable(submit_meanwhile(client).await).await;
+            assert!(
+                asked.elapsed() >= Duration::from_millis(900),
+                "it waited as long as `store.patience` says"
+            );
             assert_unavailable(client.get(&format!("/api/jobs/{id}")).await).await;
             let stream = client.stream(id).await;
             assert_eq!(stream.status(), 200, "an EventSource gives up for good on anything else");

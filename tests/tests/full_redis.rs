@@ -1,0 +1,79 @@
+//! A Redis without memory takes no new jobs; those that run end, and all goes on when there is memory again.
+
+use std::time::Duration;
+
+use reqwest::Response;
+use serde_json::{Value, json};
+use testkit::redis::{MultiplexedConnection, cmd};
+use tokio::time::{Instant, sleep};
+use whole::{SOON, System, assert_counted_at_once};
+
+const COUNT: u64 = 30;
+
+async fn limit(redis: &mut MultiplexedConnection, bytes: u64) {
+    cmd("CONFIG").arg("SET").arg("maxmemory").arg(bytes).exec_async(redis).await.unwrap();
+}
+
+async fn assert_full(response: Response) {
+    assert_eq!(response.status(), 503);
+    assert!(response.headers().contains_key("retry-after"));
+    let problem: Value = response.json().await.unwrap();
+    assert_eq!(problem["type"], "urn:jobcast:store-full");
+}
+
+#[tokio::test]
+async fn running_jobs_end_and_new_ones_are_refused_until_there_is_room() {
+    let system = System::builder().gateways(2).settings("[stream]\nreconcile = \"1s\"\n").start().await;
+    let (a, b) = (system.client(0), system.client(1));
+    let mut redis = system.redis.client().await;
+    let id = a.submit("count", json!({ "n": COUNT, "seconds": 3 })).await;
+    let waiting = a.submit("remote", json!(null)).await;
+    let browser = b.follow(id);
+    testkit::eventually(SOON, "the job is in its middle", async || browser.count() > 5).await;
+
+    limit(&mut redis, 1).await;
+    let body = json!({ "task": "count", "payload": { "n": 1 } });
+    for client in [a, b] {
+        assert_full(client.post("/api/jobs", &body).await).await;
+        assert_eq!(client.get("/readyz").await.status(), 200);
+    }
+    // Its end takes along what could not be written.
+    let log = browser.wait().await;
+    assert_eq!((log.ended, log.connects), (Some(204), 2), "{log:?}");
+    assert_counted_at_once(&log.events, COUNT);
+    // What frees memory, and what only reads, goes on as ever.
+    assert_eq!(b.job(id).await["attempt"], 1);
+    assert_eq!(a.post(&format!("/api/jobs/{waiting}/cancel"), &json!({})).await.status(), 202);
+    assert_eq!(b.ended(waiting).await["status"], "cancelled");
+    assert_full(a.post("/api/jobs", &body).await).await;
+
+    limit(&mut redis, 0).await;
+    let next = b.submit("count", json!({ "n": COUNT })).await;
+    assert_counted_at_once(&a.events(next).await, COUNT);
+    for process in system.gateways.iter().chain(&system.workers) {
+        assert!(process.stderr().lines().count() < 100, "{}", process.stderr());
+    }
+    system.nothing_grows().await;
+}
+
+#[tokio::test]
+async fn a_long_attempt_waits_for_room_and_loses_nothing() {
+    let system = System::builder().settings("[jobs]\nlease = \"5s\"\nheartbeat = \"1s\"\n").start().await;
+    let client = system.client(0);
+    let mut redis = system.redis.client().await;
+    let id = client.submit("count", json!({ "n": 2 * COUNT, "seconds": 14 })).await;
+    let browser = client.follow(id);
+    testkit::eventually(SOON, "the job is in its middle", async || browser.count() > 5).await;
+    limit(&mut redis, 1).await;
+    // For longer than a lease: heartbeats are taken all the time.
+    let end = Instant::now() + Duration::from_secs(8);
+    while Instant::now() < end {
+        assert_eq!(client.job(id).await["status"], "processing");
+        sleep(Duration::from_millis(200)).await;
+    }
+    limit(&mut redis, 0).await;
+    let log = browser.wait().await;
+    assert_counted_at_once(&log.events, 2 * COUNT);
+    assert_eq!(client.job(id).await["attempt"], 1);
+    system.nothing_grows().await;
+}
