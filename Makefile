@@ -6,10 +6,10 @@ PROFILE ?= dev
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint fmt clean
+.PHONY: help setup run test sample-video lint fmt clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## install what is missing, by the machine's package manager
 	@scripts/setup
@@ -19,6 +19,9 @@ run: setup ## build and start everything: gateways on ports 8080 and 8081, a wor
 
 test: setup ## build and run all tests, against real Redis servers that they start
 	@scripts/test $(ARGS)
+
+sample-video: ## make the video that the example task `transcode` is tried on (installs ffmpeg if it is missing)
+	@scripts/sample-video
 
 lint: ## check the form, clippy's lints, and who depends on what
 	@scripts/lint
