@@ -24,7 +24,7 @@ impl LogCore {
     /// The same must be read again.
     fn again(&mut self, reading: Reading) -> Wake {
         self.unsettled |= reading.settles;
-        self.wants.extend(reading.want);
+        self.wants.extend(reading.want.filter(|want| self.standing.has(want.position)));
         self.wake(false, false)
     }
 

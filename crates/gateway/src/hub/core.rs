@@ -104,7 +104,7 @@ impl LogCore {
                     self.frame(entry.head.cursor()).unwrap_or_else(|| Frame::render(entry.head, body));
                 self.push(frame);
                 self.tidy_ring();
-                self.wake(true, !self.wants.is_empty())
+                self.wake(true, self.is_waited_for())
             }
             _ => self.rumour(&entry.head),
         }
@@ -211,6 +211,11 @@ impl LogCore {
             None => self.unsettled = true,
         }
         self.wake(false, false)
+    }
+
+    /// Whether streams wait for a read.
+    fn is_waited_for(&self) -> bool {
+        !self.wants.is_empty() || self.reading.as_ref().is_some_and(|reading| reading.want.is_some())
     }
 
     pub(super) fn wake(&self, head: bool, behind: bool) -> Wake {

@@ -11,7 +11,7 @@ impl World {
         let ring = self.core.ring.as_ref();
         assert!(ring.is_none_or(|ring| ring.bytes() <= self.setting.ring_bytes || ring.len() == 1));
         assert!(self.core.pages.len() <= self.streams.len(), "more pages than streams");
-        assert!(self.core.wants.len() <= self.streams.len() + 1, "more wants than streams");
+        assert!(self.core.wants.len() <= self.streams.len(), "more wants than streams");
         // Equal marks at one seq mean equal history up to there, so one look at the highest seq of both is enough.
         let chains: Vec<_> = ring.into_iter().chain(self.core.pages.iter().map(|page| &page.chain)).collect();
         for (i, one) in chains.iter().enumerate() {

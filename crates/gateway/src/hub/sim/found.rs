@@ -97,6 +97,16 @@ fn who_waits_for_a_read_hears_of_live_events_too() {
     );
 }
 
+/// The same, while the read is in flight, which then fails.
+#[test]
+fn who_waits_for_a_read_that_fails_hears_of_live_events_too() {
+    let fails = Op::Answer(true);
+    check(
+        Setting { ring_bytes: 1000, page: 1, ending: Ending::Nothing },
+        &[OPEN, TAKE, Op::Ask, ANSWER, LATE, OPEN_AHEAD, TAKE_SECOND, Op::Ask, HEAR, HEAR, fails],
+    );
+}
+
 /// A page that reaches beyond the end that is known, and then another history told by live.
 #[test]
 fn live_does_not_contradict_a_page() {
