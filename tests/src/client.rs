@@ -7,19 +7,26 @@ use reqwest::{Method, RequestBuilder, Response};
 use serde_json::Value;
 use testkit::sse::{Event, FollowOptions, Follower, SseStream, follow};
 
-use crate::SOON;
+use crate::{Answer, SOON};
 
 /// Calls one gateway.
 #[derive(Clone, Debug)]
 pub struct Client {
     http: reqwest::Client,
     base: String,
+    key: Option<String>,
 }
 
 impl Client {
     /// A client of the gateway at `base`, a URL without a slash at its end.
     pub fn new(base: impl Into<String>) -> Self {
-        Self { http: testkit::http().build().unwrap(), base: base.into() }
+        Self { http: testkit::http().build().unwrap(), base: base.into(), key: None }
+    }
+
+    /// The same client with this API key.
+    #[must_use]
+    pub fn with_key(&self, key: &str) -> Self {
+        Self { key: Some(key.into()), ..self.clone() }
     }
 
     /// The URL of `path`.
@@ -29,7 +36,11 @@ impl Client {
 
     /// A request, to be completed and sent by the test.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http.request(method, self.url(path)).timeout(SOON)
+        let request = self.http.request(method, self.url(path)).timeout(SOON);
+        match &self.key {
+            Some(key) => request.bearer_auth(key),
+            None => request,
+        }
     }
 
     /// A GET.
@@ -40,6 +51,16 @@ impl Client {
     /// A POST of JSON.
     pub async fn post(&self, path: &str, body: &Value) -> Response {
         self.request(Method::POST, path).json(body).send().await.unwrap()
+    }
+
+    /// A GET, answered.
+    pub async fn ask(&self, path: &str) -> Answer {
+        Answer::of(self.get(path).await).await
+    }
+
+    /// A POST of JSON, answered.
+    pub async fn tell(&self, path: &str, body: &Value) -> Answer {
+        Answer::of(self.post(path, body).await).await
     }
 
     /// Submits a job of `task`, with `payload`.

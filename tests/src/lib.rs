@@ -6,23 +6,29 @@
     reason = "for tests alone: what fails must fail loudly"
 )]
 
+mod answer;
 mod behind;
 mod client;
 mod counted;
+mod fold;
 mod history;
 mod program;
 mod raw;
 mod remote;
 mod system;
+mod wire;
 
+pub use answer::Answer;
 pub use behind::{Behind, Saved};
 pub use client::Client;
 pub use counted::{assert_counted, assert_counted_at_once, data, turns};
+pub use fold::{fold, told};
 pub use history::{frames, held};
 pub use program::programs_of;
 pub use raw::RawStream;
 pub use remote::Remote;
 pub use system::{Builder, System, repository};
+pub use wire::{Wire, WireAnswer};
 
 use std::time::Duration;
 

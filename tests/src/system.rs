@@ -33,6 +33,7 @@ pub struct Builder {
     store: String,
     proxied: bool,
     durable: bool,
+    anonymous: bool,
 }
 
 /// A running system. Dropping it kills all of it.
@@ -62,6 +63,7 @@ impl System {
             store: String::new(),
             proxied: false,
             durable: true,
+            anonymous: true,
         }
     }
 
@@ -84,6 +86,12 @@ impl System {
     /// Waits until gateway `index` serves.
     pub async fn wait_gateway(&self, index: usize) {
         wait_http_ok(&self.clients[index].url("/healthz"), SOON).await;
+    }
+
+    /// The keys that Redis holds, but for those that come and go by themselves.
+    pub async fn stored(&self) -> Vec<String> {
+        let keys = testkit::redis::dump(&mut self.redis.client().await).await;
+        keys.into_iter().map(|info| info.key).filter(|key| !key.ends_with("}:sweeper")).collect()
     }
 
     /// How many jobs there are in Redis.
@@ -149,6 +157,14 @@ impl Builder {
         self
     }
 
+    /// Requests need a key; `toml` declares them, each as `[[auth.keys]]`.
+    #[must_use]
+    pub fn keys(mut self, toml: &str) -> Self {
+        self.anonymous = false;
+        self.settings = toml.to_owned() + "\n" + &self.settings;
+        self
+    }
+
     /// Redis keeps nothing on disk: killed, it comes back empty.
     #[must_use]
     pub fn volatile(self) -> Self {
@@ -168,8 +184,9 @@ impl Builder {
         let url = proxy.as_ref().map_or_else(|| redis.url(), Proxy::url);
         let input = repository().join("examples");
         let config = format!(
-            "[store]\nurl = {url:?}\n{}[auth]\nanonymous = true\n{}\n{}\n",
+            "[store]\nurl = {url:?}\n{}[auth]\nanonymous = {}\n{}\n{}\n",
             self.store,
+            self.anonymous,
             self.settings
                 .replace("[worker]\n", &format!("[worker]\ninput_dir = {:?}\n", input.display().to_string())),
             tasks()
