@@ -22,6 +22,10 @@ use crate::carrier::stall::Stall;
 /// How long to wait after an accept that failed, which mostly means that there are no file descriptors left.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// How long a connection may take to its end once the drain is over: more than a request waits for Redis by default, less than
+/// the whole stop may take. A client that takes nothing must not hold it up.
+const LAST_WORDS: Duration = Duration::from_secs(6);
+
 /// Serves `router` on `listener` until `app`'s shutdown has drained; its tasks are the shutdown's.
 pub(crate) async fn serve(listener: TcpListener, router: Router, app: App) -> io::Result<()> {
     let shutdown = app.shutdown().clone();
@@ -114,7 +118,11 @@ async fn connection(socket: TcpStream, router: Router, app: App, drained: Cancel
         served = connection.as_mut() => served,
         () = drained.cancelled() => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            let Ok(served) = tokio::time::timeout(LAST_WORDS, connection).await else {
+                tracing::debug!("a connection is cut: its client doesn't take what is left for it");
+                return;
+            };
+            served
         }
     };
     if let Err(error) = served {
