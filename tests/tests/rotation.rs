@@ -17,7 +17,7 @@ async fn an_old_stream_is_closed_with_a_short_retry_and_its_client_goes_on() {
     let settings = "[stream]\nmax_age = \"2s\"\nheartbeat = \"500ms\"\nheartbeat_jitter = \"100ms\"";
     let system = System::builder().gateways(2).settings(settings).start().await;
     let (a, b) = (system.client(0), system.client(1));
-    let id = a.submit("count", json!({ "n": 60, "seconds": 12 })).await;
+    let id = a.submit("count", json!({ "n": 60, "seconds": 8 })).await;
     let followers = [a.follow(id), a.follow_also(id, &[b]), b.follow_also(id, &[a])];
 
     let mut old = RawStream::open(&b.events_url(id), &[]).await;
@@ -56,7 +56,7 @@ async fn end_of(mut stream: SseStream) -> (Instant, Option<Duration>, bool) {
 async fn a_gateway_that_stops_closes_its_streams_one_after_the_other_and_exits_with_zero() {
     let system = System::builder().gateways(2).settings("[stream]\ndrain = \"4s\"").start().await;
     let (a, b) = (system.client(0), system.client(1));
-    let id = a.submit("count", json!({ "n": 100, "seconds": 15 })).await;
+    let id = a.submit("count", json!({ "n": 100, "seconds": 8 })).await;
     let followers = [a.follow_also(id, &[b]), a.follow_also(id, &[b]), b.follow(id)];
     // And streams on which nothing happens.
     let idle = a.submit("remote", Value::Null).await;
@@ -130,4 +130,35 @@ async fn a_gateway_that_stops_serves_those_that_come_while_it_drains() {
 
 async fn cancel(client: &Client, id: model::JobId) {
     assert_eq!(client.post(&format!("/api/jobs/{id}/cancel"), &json!({})).await.status(), 202);
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_does_not_hold_up_the_end() {
+    let settings = "[stream]\ndrain = \"1s\"\nstall = \"10m\"\n[tasks.long]\nlog_bytes = \"64 MiB\"";
+    let system = System::builder().gateways(2).workers(0).settings(settings).start().await;
+    let (a, b) = (system.client(0), system.client(1));
+    let id = a.submit("long", Value::Null).await;
+    let worker = Remote::claim(b, "long").await;
+    let mut lazy = RawStream::with_buffer(&a.events_url(id), &[], Some(4096)).await;
+    assert!(lazy.until(|body| body.contains("event: started")).await);
+    let mut quick = a.stream(id).await;
+    for _ in 0..60 {
+        worker.outputs((0..5).map(|_| "x".repeat(60_000))).await;
+    }
+    let count = Behind::of(&system, id).await.entries().await.len();
+    for _ in 0..count {
+        quick.next_within(SOON).await.unwrap();
+    }
+    system.gateways[0].terminate();
+    let status = system.gateways[0].wait_exit(SOON).await;
+    assert_eq!(status.code(), Some(0), "{}", system.gateways[0].stderr());
+    worker.complete(Value::Null).await;
+
+    // What it missed it gets elsewhere.
+    let mut events = lazy.events_to_end().await;
+    let last = events.last().unwrap().last_event_id.clone();
+    events.extend(b.stream_after(id, &last).await.collect_to_end(SOON).await);
+    assert_eq!(frames(&events).len(), count + 1);
+    check_history(&events).unwrap();
+    system.nothing_grows().await;
 }

@@ -33,6 +33,8 @@ async fn the_head_and_retry_come_at_once() {
             RawStream::open(&client.events_url(id), &[&format!("Last-Event-ID: {queued}")]).await;
         assert_eq!(stream.head().lines().next(), Some("HTTP/1.1 200 OK"));
         let lines = stream.head().lines().skip(1).map(str::to_ascii_lowercase);
+        // A carrier may close the connection with the stream, and says so then.
+        let lines = lines.filter(|line| line != "connection: close");
         let (mut headers, date): (Vec<_>, Vec<_>) = lines.partition(|line| !line.starts_with("date: "));
         headers.sort();
         let want = [
