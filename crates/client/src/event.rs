@@ -2,10 +2,8 @@
 
 use model::report::Percent;
 use model::wire::{JobView, SnapshotReason};
-use model::{Cursor, ErrorCode, EventType, JobId, Json, TaskName, Timestamp};
+use model::{Cursor, ErrorCode, EventType, JobId, Json, Position, TaskName, Timestamp};
 use serde::{Deserialize, Deserializer};
-
-use crate::sse::Frame;
 
 /// One thing that a followed job told.
 ///
@@ -139,6 +137,23 @@ pub struct Other {
 }
 
 impl Event {
+    /// Reads an event of the job `job_id` from its parts, as a stream's frame has them: for events that came another way, and
+    /// for tests.
+    ///
+    /// ```
+    /// let id = "019ab3c4-5d6e-7f80-9a1b-2c3d4e5f6000";
+    /// let data = format!(
+    ///     r#"{{"jobId":"{id}","seq":1,"type":"queued","at":"2026-11-23T10:00:00.123Z","attempt":0,"task":"report"}}"#
+    /// );
+    /// let event = client::Event::from_parts(id.parse()?, "queued", Some("1-4f2a9c"), &data)?;
+    /// assert!(matches!(event, client::Event::Queued { .. }));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn from_parts(job_id: JobId, name: &str, id: Option<&str>, data: &str) -> Result<Self, NotAnEvent> {
+        let cursor = id.map(|id| cursor(id).ok_or_else(|| NotAnEvent(id.to_owned()))).transpose()?;
+        read(job_id, name, cursor, data)
+    }
+
     /// The type's name on the wire; `polled` for what a poll told.
     pub fn name(&self) -> &str {
         match self {
@@ -211,9 +226,10 @@ impl Event {
     }
 }
 
-/// A frame that can't be read as an event at all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Unreadable;
+/// What can't be an event: it is no JSON, its id is no cursor, or its number isn't the one of its id.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an event can't hold this: {0:?}")]
+pub struct NotAnEvent(String);
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -242,26 +258,45 @@ struct WireSnapshot {
     job: Box<JobView>,
 }
 
-/// Reads a snapshot's frame.
-pub(crate) fn snapshot(job_id: JobId, frame: &Frame, cursor: Cursor) -> Result<Event, Unreadable> {
-    let json = Json::parse(&frame.data).map_err(|_| Unreadable)?;
-    Ok(match serde_json::from_str(&frame.data) {
+/// The cursor that an event's id is.
+pub(crate) fn cursor(id: &str) -> Option<Cursor> {
+    match id.parse() {
+        Ok(Position { seq, mark: Some(mark) }) => Some(Cursor::new(seq, mark)),
+        _ => None,
+    }
+}
+
+/// Reads an event whose id is `cursor`.
+pub(crate) fn read(
+    job_id: JobId,
+    name: &str,
+    cursor: Option<Cursor>,
+    data: &str,
+) -> Result<Event, NotAnEvent> {
+    match cursor {
+        Some(cursor) if name == "snapshot" => snapshot(job_id, name, cursor, data),
+        cursor => event(job_id, name, cursor, data),
+    }
+}
+
+fn snapshot(job_id: JobId, name: &str, cursor: Cursor, data: &str) -> Result<Event, NotAnEvent> {
+    let json = Json::parse(data).map_err(|_| NotAnEvent(data.to_owned()))?;
+    Ok(match serde_json::from_str(data) {
         Ok(WireSnapshot { reason, job }) => Event::Snapshot(Snapshot { reason, job, cursor, json }),
-        Err(_) => Event::Other(Other { name: frame.event.clone(), job_id, cursor: Some(cursor), json }),
+        Err(_) => Event::Other(Other { name: name.to_owned(), job_id, cursor: Some(cursor), json }),
     })
 }
 
-/// Reads the frame of any other event; `cursor` is its id's.
-pub(crate) fn event(job_id: JobId, frame: &Frame, cursor: Option<Cursor>) -> Result<Event, Unreadable> {
-    let json = Json::parse(&frame.data).map_err(|_| Unreadable)?;
-    let wire = serde_json::from_str::<Wire>(&frame.data).ok();
+fn event(job_id: JobId, name: &str, cursor: Option<Cursor>, data: &str) -> Result<Event, NotAnEvent> {
+    let json = Json::parse(data).map_err(|_| NotAnEvent(data.to_owned()))?;
+    let wire = serde_json::from_str::<Wire>(data).ok();
     if let (Some(wire), Some(cursor)) = (&wire, cursor)
         && wire.seq != cursor.seq
     {
-        return Err(Unreadable);
+        return Err(NotAnEvent(data.to_owned()));
     }
-    let known = wire.zip(cursor).and_then(|(wire, cursor)| typed(&frame.event, wire, cursor, &json));
-    Ok(known.unwrap_or_else(|| Event::Other(Other { name: frame.event.clone(), job_id, cursor, json })))
+    let known = wire.zip(cursor).and_then(|(wire, cursor)| typed(name, wire, cursor, &json));
+    Ok(known.unwrap_or_else(|| Event::Other(Other { name: name.to_owned(), job_id, cursor, json })))
 }
 
 fn typed(name: &str, wire: Wire, cursor: Cursor, json: &Json) -> Option<Event> {
@@ -288,4 +323,89 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Json>, D
 
 fn known<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ErrorCode>, D::Error> {
     Ok(Option::<String>::deserialize(deserializer)?.and_then(|code| code.parse().ok()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "019ab3c4-5d6e-7f80-9a1b-2c3d4e5f6000";
+
+    fn read(name: &str, seq: u64, fields: &str) -> Result<Event, NotAnEvent> {
+        let at = "2026-11-23T10:00:00.123Z";
+        let data =
+            format!(r#"{{"jobId":"{ID}","seq":{seq},"type":"{name}","at":"{at}","attempt":1{fields}}}"#);
+        Event::from_parts(ID.parse().unwrap(), name, Some("2-4f2a9c"), &data)
+    }
+
+    #[track_caller]
+    fn check(name: &str, fields: &str, expected: impl Fn(&Event) -> bool) {
+        let event = read(name, 2, fields).unwrap();
+        assert!(expected(&event), "{event:?}");
+        assert_eq!(event.name(), name);
+        assert_eq!(event.job_id().to_string(), ID);
+        assert_eq!(event.cursor().unwrap().to_string(), "2-4f2a9c");
+        assert!(event.json().as_str().ends_with(&format!("{fields}}}")));
+    }
+
+    #[test]
+    fn every_type_is_typed() {
+        let text = |text: &str| Output::Text(text.to_owned());
+        let json = |text: &str| Output::Json(Json::parse(text).unwrap());
+        check(
+            "queued",
+            r#","task":"a""#,
+            |e| matches!(e, Event::Queued { task, .. } if task.as_str() == "a"),
+        );
+        check("started", "", |e| matches!(e, Event::Started { head } if head.attempt == 1));
+        check(
+            "progress",
+            r#","progress":42.5,"message":null"#,
+            |e| matches!(e, Event::Progress { progress: Some(p), message: None, .. } if *p == Percent::clamped(42.5)),
+        );
+        check(
+            "output",
+            r#","text":"a""#,
+            |e| matches!(e, Event::Output { output, .. } if *output == text("a")),
+        );
+        check(
+            "output",
+            r#","output":null"#,
+            |e| matches!(e, Event::Output { output, .. } if *output == json("null")),
+        );
+        check("retrying", r#","error":null,"errorCode":null,"retryAt":"2026-11-23T10:00:00.123Z""#, |e| {
+            matches!(e, Event::Retrying { error: None, error_code: None, .. })
+        });
+        check(
+            "completed",
+            r#","result":null"#,
+            |e| matches!(e, Event::Completed { result: Some(json), .. } if json.is_null()),
+        );
+        check("completed", r#","resultOmitted":true"#, |e| {
+            matches!(e, Event::Completed { result: None, .. })
+        });
+        check(
+            "failed",
+            r#","error":"a","errorCode":"lost""#,
+            |e| matches!(e, Event::Failed { error, error_code: Some(ErrorCode::Lost), .. } if error == "a"),
+        );
+        check("cancelled", r#","error":"a","errorCode":"cancelled""#, |e| {
+            matches!(e, Event::Cancelled { .. })
+        });
+    }
+
+    #[test]
+    fn what_is_unknown_is_passed_on() {
+        check("paused", r#","by":"a""#, |e| matches!(e, Event::Other(_)));
+        check("progress", r#","progress":"half""#, |e| matches!(e, Event::Other(_)));
+        check("failed", r#","error":"a","errorCode":"melted","more":1"#, |e| {
+            matches!(e, Event::Failed { error_code: None, .. })
+        });
+    }
+
+    #[test]
+    fn what_can_be_no_event_is_refused() {
+        assert!(read("progress", 3, "").is_err());
+        assert!(read("progress", 2, ",").is_err());
+    }
 }

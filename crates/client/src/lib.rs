@@ -48,7 +48,7 @@ mod submit;
 pub use builder::ClientBuilder;
 pub use client::Client;
 pub use error::{BuildError, Error, FollowError, Problem};
-pub use event::{Event, Head, Other, Output, Snapshot};
+pub use event::{Event, Head, NotAnEvent, Other, Output, Snapshot};
 pub use follow::{Connection, Follow, Start};
 pub use model::report::Percent;
 pub use model::wire::{Accepted, JobView, SnapshotReason};

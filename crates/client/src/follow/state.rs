@@ -216,28 +216,25 @@ impl State {
     pub(crate) fn frame(&mut self, frame: &Frame) -> Took {
         let cursor = match &frame.id {
             None => None,
-            Some(id) => match id.parse() {
-                Ok(Position { seq, mark: Some(mark) }) => Some(Cursor::new(seq, mark)),
-                _ => return self.stumble(format!("{id:?} is no cursor")),
+            Some(id) => match event::cursor(id) {
+                Some(cursor) => Some(cursor),
+                None => return self.stumble(format!("{id:?} is no cursor")),
             },
         };
-        let taken = match cursor {
-            // A gateway's own word, in no log.
-            None => event::event(self.job_id, frame, None),
-            Some(cursor) if frame.event == "snapshot" => event::snapshot(self.job_id, frame, cursor),
-            Some(cursor) => {
-                if let Start::After(last) = self.start {
-                    if cursor.seq < last.seq || last.is(cursor) {
-                        return Took::Nothing;
-                    }
-                    if cursor.seq != last.seq + 1 {
-                        return self.stumble(format!("{cursor} came after {last:?}"));
-                    }
-                }
-                event::event(self.job_id, frame, Some(cursor))
+        if let (Some(cursor), Start::After(last)) = (cursor, self.start)
+            && frame.event != "snapshot"
+        {
+            if cursor.seq < last.seq || last.is(cursor) {
+                return Took::Nothing;
             }
+            if cursor.seq != last.seq + 1 {
+                return self.stumble(format!("{cursor} came after {last:?}"));
+            }
+        }
+        let event = match event::read(self.job_id, &frame.event, cursor, &frame.data) {
+            Ok(event) => event,
+            Err(error) => return self.stumble(error.to_string()),
         };
-        let Ok(event) = taken else { return self.stumble(format!("{:?} is no event", frame.data)) };
         if let Some(cursor) = cursor {
             self.start = Start::After(cursor.into());
         }
