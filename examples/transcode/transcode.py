@@ -45,12 +45,15 @@ def read_payload():
 
 
 def duration_of(path):
-    command = ["ffprobe", "-v", "error", "-show_entries", "format=duration", "-of", "csv=p=0", f"file:{path}"]
+    command = ["ffprobe", "-v", "error", "-show_entries", "format=format_name,duration", "-of", "json", f"file:{path}"]
     probed = subprocess.run(command, capture_output=True, text=True, check=False)
     try:
-        return float(probed.stdout)
-    except ValueError:
-        fail(f"{path.name} is no video that ffmpeg can read: {probed.stderr.strip()[-300:]}")
+        found = json.loads(probed.stdout)["format"]
+        if found["format_name"] != "tty":  # ffmpeg plays any text as a film of a terminal
+            return float(found["duration"])
+    except (ValueError, KeyError):
+        pass
+    fail(f"{path.name} is no video that ffmpeg can read: {probed.stderr.strip()[-300:]}")
 
 
 def main():
