@@ -7,12 +7,15 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use service::config::{Config, ConfigError, Loaded, Override, env_overrides};
 
+use crate::command::people::People;
+
 const EXAMPLES: &str = "\
 Examples:
   jobcast dev                                  everything on this machine, with a Redis server of its own
   jobcast gateway --listen 0.0.0.0:8080        a gateway; start as many as you like
   jobcast worker --concurrency 16              a worker; start as many as you like
   jobcast gateway --set store.url=redis://redis:6379 --set stream.heartbeat=20s
+  jobcast submit narrate --watch               a job, and how it goes
 
 Settings come from the file; a variable (JOBCAST__STREAM__HEARTBEAT=20s) beats the file, a flag beats both.";
 
@@ -41,9 +44,21 @@ pub(crate) struct Args {
     pub(crate) command: Command,
 }
 
+/// What to be, or what to do.
+#[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one in the process")]
+pub(crate) enum Command {
+    /// Runs until it is stopped.
+    #[command(flatten)]
+    Role(Role),
+    /// Asks a gateway.
+    #[command(flatten)]
+    People(People),
+}
+
 /// The roles.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Command {
+pub(crate) enum Role {
     /// Serves HTTP: submit, poll, stream, cancel, the worker API, metrics
     Gateway {
         /// The address to listen on, IP and port [gateway.listen]
@@ -76,19 +91,19 @@ pub(crate) enum Command {
 
 impl Args {
     /// Reads the configuration: the file, then the environment, then `--set`, then the command's own flags.
-    pub(crate) fn load(&self) -> Result<Loaded, ConfigError> {
+    pub(crate) fn load(&self, role: &Role) -> Result<Loaded, ConfigError> {
         let mut overrides = env_overrides(env::vars_os());
         overrides.extend(self.set.iter().cloned());
-        overrides.extend(self.command.overrides());
+        overrides.extend(role.overrides());
         let mut loaded = Config::load(self.config.as_deref(), &overrides)?;
-        if let Command::Dev { port: Some(port), .. } = self.command {
-            loaded.config.gateway.listen.set_port(port);
+        if let Role::Dev { port: Some(port), .. } = role {
+            loaded.config.gateway.listen.set_port(*port);
         }
         Ok(loaded)
     }
 }
 
-impl Command {
+impl Role {
     fn overrides(&self) -> Vec<Override> {
         let flag = |flag: &str, key: &str, value: Option<String>| Some(Override::flag(flag, key, value?));
         let text = |address: &SocketAddr| address.to_string();
@@ -108,7 +123,7 @@ impl Command {
 }
 
 /// Reads the value of `--set`.
-fn setting(text: &str) -> Result<Override, String> {
+pub(crate) fn setting(text: &str) -> Result<Override, String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok(Override::flag(format!("--set {key}"), key, value)),
         _ => Err("it is a key and a value, such as stream.heartbeat=20s".to_owned()),
@@ -124,7 +139,8 @@ mod tests {
     fn load(line: &str) -> Result<Config, ConfigError> {
         // In the crate's folder, where there is no file of the usual name.
         let args = Args::try_parse_from(line.split_whitespace()).unwrap();
-        args.load().map(|loaded| loaded.config)
+        let Command::Role(role) = &args.command else { panic!("{line} is no role") };
+        args.load(role).map(|loaded| loaded.config)
     }
 
     #[test]

@@ -1,7 +1,14 @@
-//! The subcommands. Each takes the configuration and the stop, and returns when all is over.
+//! The subcommands. Each role takes the configuration and the stop, and returns when all is over; what people do needs
+//! neither.
 
+mod cancel;
+mod completions;
 mod dev;
 mod gateway;
+mod jobs;
+pub(crate) mod people;
+mod submit;
+mod watch;
 mod worker;
 
 use std::io;
@@ -12,18 +19,18 @@ use service::config::{Config, Loaded};
 use service::start;
 use tokio::net::TcpListener;
 
-use crate::args::Command;
+use crate::args::Role;
 
 /// What a stop may take beyond the times that the configuration gives it.
 const SLACK: Duration = Duration::from_secs(10);
 
-/// Runs a subcommand to its end.
-pub(crate) async fn run(command: &Command, loaded: Loaded) -> anyhow::Result<()> {
+/// Runs a role to its end.
+pub(crate) async fn run(role: &Role, loaded: Loaded) -> anyhow::Result<()> {
     let shutdown = start::start(&loaded.config.log)?;
-    match command {
-        Command::Gateway { .. } => gateway::run(loaded, shutdown).await,
-        Command::Worker { .. } => worker::run(loaded, shutdown).await,
-        Command::Dev { .. } => dev::run(loaded, shutdown).await,
+    match role {
+        Role::Gateway { .. } => gateway::run(loaded, shutdown).await,
+        Role::Worker { .. } => worker::run(loaded, shutdown).await,
+        Role::Dev { .. } => dev::run(loaded, shutdown).await,
     }
 }
 

@@ -11,24 +11,29 @@ use clap::Parser;
 use service::config::ConfigError;
 use tokio::runtime::Runtime;
 
-use crate::args::Args;
+use crate::args::{Args, Command, Role};
 
 /// Exit code of a wrong configuration; clap has the same for a wrong command line.
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
-    let Err(error) = run(&Args::parse()) else { return ExitCode::SUCCESS };
+    let args = Args::parse();
+    let role = match &args.command {
+        Command::Role(role) => role,
+        Command::People(people) => return people.run(),
+    };
+    let Err(error) = run(&args, role) else { return ExitCode::SUCCESS };
     eprintln!("jobcast: {error}");
     let usage = error.is::<ConfigError>() || error.is::<parts::BadTask>() || error.is::<store::TargetError>();
     if usage { USAGE.into() } else { ExitCode::FAILURE }
 }
 
-fn run(args: &Args) -> anyhow::Result<()> {
-    let loaded = args.load()?;
+fn run(args: &Args, role: &Role) -> anyhow::Result<()> {
+    let loaded = args.load(role)?;
     let installed = rustls::crypto::ring::default_provider().install_default();
     installed.map_err(|_| anyhow::anyhow!("TLS was set up twice"))?;
     let runtime = Runtime::new().map_err(|error| anyhow::anyhow!("the runtime can't start: {error}"))?;
-    let ended = runtime.block_on(command::run(&args.command, loaded));
+    let ended = runtime.block_on(command::run(role, loaded));
     // What was given up must not hold the process.
     runtime.shutdown_background();
     ended
