@@ -92,8 +92,16 @@ async fn discard(body: &mut Body) {
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let text =
         std::str::from_utf8(bytes).map_err(|_| Problem::Malformed("The body is not valid UTF-8.".into()))?;
-    serde_json::from_str(text)
-        .map_err(|error| Problem::Malformed(format!("The body can't be read: {error}.")))
+    let mut json = serde_json::Deserializer::from_str(text);
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let at = match error.path().to_string().as_str() {
+            "." => String::new(),
+            path => format!("`{path}`: "),
+        };
+        Problem::Malformed(format!("The body can't be read: {at}{}.", error.inner()))
+    })?;
+    json.end().map_err(|error| Problem::Malformed(format!("The body can't be read: {error}.")))?;
+    Ok(value)
 }
 
 #[cfg(test)]
@@ -125,6 +133,7 @@ mod tests {
             (b"", "can't be read"),
             (b"\xff", "UTF-8"),
             (b"{\"tasks\":[\"a\"]} x", "trailing"),
+            (b"{\"tasks\":[\"a\",1]}", "`tasks[1]`: invalid type"),
         ] {
             let error = parse::<model::wire::ClaimRequest>(bytes).unwrap_err().to_string();
             assert!(error.contains(says), "{error}");
