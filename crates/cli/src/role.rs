@@ -60,7 +60,9 @@ impl Roles {
         let (tasks, stop) = (self.shutdown.tasks(), self.shutdown.soft());
         tasks.spawn(store::sweep_until(store.clone(), parts::sweep_options(config), stop.clone()));
         tasks.spawn(watch(store.clone(), health.clone(), stop.clone()));
-        Own { store, health, metrics: Metrics::new() }
+        let metrics = Metrics::new();
+        metrics.extend(|registry| store.counters().register(registry));
+        Own { store, health, metrics }
     }
 
     /// Runs a role. When it ends, for whatever reason, all others are asked to.

@@ -111,7 +111,7 @@ pub async fn run(listener: TcpListener, parts: Parts, shutdown: Shutdown) -> io:
         hub: Hub::new(store.clone(), options, tasks.clone(), shutdown.hard().clone()),
         pulse: Arc::new(Pulse::new(beats)),
         bells: Bells::new(store.clone(), tasks, shutdown.soft().clone()),
-        metrics: GatewayMetrics::register(&metrics, &store),
+        metrics: GatewayMetrics::register(&metrics),
         store,
         config,
         shutdown,

@@ -36,8 +36,8 @@ pub(crate) struct GatewayMetrics {
 const PATIENCE: Duration = Duration::from_secs(1);
 
 impl GatewayMetrics {
-    /// The metrics, shown in `metrics` beside those of `store`.
-    pub(crate) fn register(metrics: &Metrics, store: &Store) -> Self {
+    /// The metrics, shown in `metrics`.
+    pub(crate) fn register(metrics: &Metrics) -> Self {
         let own = Self::default();
         metrics.register("open_streams", "Streams that are open", own.open_streams.clone());
         metrics.register("followed_logs", "Logs with a live subscription", own.followed_logs.clone());
@@ -54,20 +54,6 @@ impl GatewayMetrics {
             "Age of the oldest job that could start now",
             own.oldest.clone(),
         );
-        let store = store.counters();
-        metrics.register(
-            "redis_round_trips",
-            "Commands and scripts answered by Redis",
-            store.round_trips.clone(),
-        );
-        metrics.register("redis_reconnects", "Connections to Redis made anew", store.reconnects.clone());
-        metrics.register("live_messages", "Live messages received", store.live_messages.clone());
-        metrics.register(
-            "reconciled_losses",
-            "Logs found to have lost live messages",
-            store.reconciled_losses.clone(),
-        );
-        metrics.register("jobs_ended", "Jobs that a step of this process ended", store.ends.clone());
         own
     }
 

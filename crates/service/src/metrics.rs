@@ -38,6 +38,11 @@ impl Metrics {
         metric
     }
 
+    /// Lets whoever counts without knowing this crate show its metrics here.
+    pub fn extend(&self, show: impl FnOnce(&mut Registry)) {
+        show(&mut self.registry.lock());
+    }
+
     /// All metrics as they stand, in the `OpenMetrics` text format.
     pub fn encode(&self) -> String {
         let mut text = String::new();

@@ -3,6 +3,7 @@
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
 
 /// How a job ended, as a label.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
@@ -26,4 +27,16 @@ pub struct Counters {
     pub reconciled_losses: Counter,
     /// Jobs that a step of this process ended.
     pub ends: Family<EndLabels, Counter>,
+}
+
+impl Counters {
+    /// Shows the counters in `registry`.
+    pub fn register(&self, registry: &mut Registry) {
+        let mut show = |name, help, counter: &Counter| registry.register(name, help, counter.clone());
+        show("redis_round_trips", "Commands and scripts answered by Redis", &self.round_trips);
+        show("redis_reconnects", "Connections to Redis made anew", &self.reconnects);
+        show("live_messages", "Live messages received", &self.live_messages);
+        show("reconciled_losses", "Logs found to have lost live messages", &self.reconciled_losses);
+        registry.register("jobs_ended", "Jobs that a step of this process ended", self.ends.clone());
+    }
 }

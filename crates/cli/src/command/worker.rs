@@ -6,10 +6,8 @@ use std::sync::Arc;
 
 use model::TaskName;
 use service::config::{Config, Loaded};
-use service::metrics::Metrics;
 use service::ops;
 use service::stop::Shutdown;
-use store::Store;
 use tokio::net::TcpListener;
 use worker::{AnyHandler, WorkerMetrics};
 
@@ -52,7 +50,6 @@ pub(super) fn start(
     shutdown: Shutdown,
 ) -> io::Result<()> {
     let Own { store, health, metrics } = own;
-    show(&store, &metrics);
     let options = parts::worker_options(config);
     let parts =
         worker::Parts { store: store.clone(), options, handlers, metrics: WorkerMetrics::new(&metrics) };
@@ -63,16 +60,4 @@ pub(super) fn start(
         Ok(())
     });
     Ok(())
-}
-
-/// Shows what `store` counts. (A gateway does so for itself.)
-fn show(store: &Store, metrics: &Metrics) {
-    let counters = store.counters();
-    metrics.register(
-        "redis_round_trips",
-        "Commands and scripts answered by Redis",
-        counters.round_trips.clone(),
-    );
-    metrics.register("redis_reconnects", "Connections to Redis made anew", counters.reconnects.clone());
-    metrics.register("jobs_ended", "Jobs that a step of this process ended", counters.ends.clone());
 }
