@@ -99,17 +99,22 @@ impl Store {
         }
     }
 
-    /// The count is Redis' own; configuration only seeds it.
+    /// The count is Redis' own; configuration only seeds it. Written only where there is none: a full Redis takes no writes, and
+    /// must not seem to be away for that.
     async fn read_partition_count(&self) -> Result<u16, StoreError> {
         let options = &self.shared.options;
         let key = format!("{}:partitions", options.prefix);
         let seed = options.partitions.unwrap_or(if options.target.is_cluster() { 16 } else { 1 });
-        let mut cmd = redis::cmd("SET");
-        cmd.arg(&key).arg(seed).arg("NX").arg("GET");
-        let value = self.router().call(slot_of_key(&key), &Request::Command(&cmd)).await?;
-        let found: Option<u16> =
-            redis::from_redis_value(value).map_err(|error| StoreError::Unreadable(error.to_string()))?;
-        let count = found.unwrap_or(seed);
+        let slot = slot_of_key(&key);
+        let ask = async |cmd: &redis::Cmd| {
+            let value = self.router().call(slot, &Request::Command(cmd)).await?;
+            redis::from_redis_value::<Option<u16>>(value)
+                .map_err(|error| StoreError::Unreadable(error.to_string()))
+        };
+        let count = match ask(redis::cmd("GET").arg(&key)).await? {
+            Some(found) => found,
+            None => ask(redis::cmd("SET").arg(&key).arg(seed).arg("NX").arg("GET")).await?.unwrap_or(seed),
+        };
         if !(1..=MAX_PARTITIONS).contains(&count) {
             return Err(StoreError::Unreadable(format!("{key} is {count}, not 1 to {MAX_PARTITIONS}")));
         }
