@@ -1,7 +1,7 @@
 //! What the task `count` must have shown: its own counter says what is missing, and what is there twice.
 
 use serde_json::Value;
-use testkit::sse::{Event, check_history};
+use testkit::sse::{Event, FollowLog, check_history};
 
 /// The data of an event.
 pub fn data(event: &Event) -> Value {
@@ -12,6 +12,16 @@ pub fn data(event: &Event) -> Value {
 pub fn turns(events: &[Event]) -> Vec<&str> {
     let names = events.iter().map(|event| event.event.as_str());
     names.filter(|name| !["output", "progress"].contains(name)).collect()
+}
+
+/// What a browser has seen, in a line, for messages.
+pub fn brief(log: &FollowLog) -> String {
+    let FollowLog { events, connects, failures, breaks, ended, .. } = log;
+    let last = events.last().map(|event| &event.data);
+    format!(
+        "{} events, the last {last:?}; {connects} connects, {failures} failures, {breaks} breaks; ended {ended:?}",
+        events.len()
+    )
 }
 
 /// Checks the whole history of a job of `count` that completed with `n`: every event once and in order; each attempt counted

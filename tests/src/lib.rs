@@ -21,7 +21,7 @@ mod wire;
 pub use answer::Answer;
 pub use behind::{Behind, Saved};
 pub use client::Client;
-pub use counted::{assert_counted, assert_counted_at_once, data, turns};
+pub use counted::{assert_counted, assert_counted_at_once, brief, data, turns};
 pub use fold::{fold, told};
 pub use history::{frames, held};
 pub use program::programs_of;

@@ -1,4 +1,10 @@
 //! A Redis that came back empty heals by itself: what is new works at once, and who waits for what is gone is told.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "for tests alone: what fails must fail loudly"
+)]
 
 use model::JobId;
 use serde_json::json;

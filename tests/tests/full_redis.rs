@@ -1,4 +1,10 @@
 //! A Redis without memory takes no new jobs; those that run end, and all goes on when there is memory again.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "for tests alone: what fails must fail loudly"
+)]
 
 use std::time::Duration;
 
@@ -6,7 +12,7 @@ use reqwest::Response;
 use serde_json::{Value, json};
 use testkit::redis::{MultiplexedConnection, cmd};
 use tokio::time::{Instant, sleep};
-use whole::{SOON, System, assert_counted_at_once};
+use whole::{SOON, System, assert_counted_at_once, brief};
 
 const COUNT: u64 = 30;
 
@@ -39,7 +45,7 @@ async fn running_jobs_end_and_new_ones_are_refused_until_there_is_room() {
     }
     // Its end takes along what could not be written.
     let log = browser.wait().await;
-    assert_eq!((log.ended, log.connects), (Some(204), 2), "{log:?}");
+    assert_eq!((log.ended, log.connects), (Some(204), 2), "{}", brief(&log));
     assert_counted_at_once(&log.events, COUNT);
     // What frees memory, and what only reads, goes on as ever.
     assert_eq!(b.job(id).await["attempt"], 1);
@@ -53,6 +59,23 @@ async fn running_jobs_end_and_new_ones_are_refused_until_there_is_room() {
     for process in system.gateways.iter().chain(&system.workers) {
         assert!(process.stderr().lines().count() < 100, "{}", process.stderr());
     }
+    system.nothing_grows().await;
+}
+
+#[tokio::test]
+async fn who_starts_while_it_is_full_serves_what_is_there() {
+    let mut system = System::builder().workers(0).settings("[jobs]\nsweep = \"200ms\"\n").start().await;
+    let client = system.client(0).clone();
+    let mut redis = system.redis.client().await;
+    let id = client.submit("count", json!({ "n": 0 })).await;
+    limit(&mut redis, 1).await;
+    system.gateways[0].kill();
+    system.restart_gateway(0);
+    testkit::wait_http_ok(&client.url("/readyz"), SOON).await;
+    system.start_worker();
+    assert_eq!(client.ended(id).await["status"], "completed", "claimed and ended, which frees memory");
+    assert_counted_at_once(&client.events(id).await, 0);
+    assert_full(client.post("/api/jobs", &json!({ "task": "count" })).await).await;
     system.nothing_grows().await;
 }
 

@@ -1,9 +1,15 @@
 //! A gateway holds nothing of a client: it may die and come back, and the client goes on where it was.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "for tests alone: what fails must fail loudly"
+)]
 
 use model::JobId;
 use serde_json::json;
 use testkit::sse::{FollowLog, Follower};
-use whole::{SOON, System, assert_counted_at_once, frames};
+use whole::{SOON, System, assert_counted_at_once, brief, frames};
 
 const COUNT: u64 = 60;
 
@@ -17,7 +23,7 @@ async fn middle(system: &System) -> (JobId, Follower) {
 
 /// Neither loss nor repeat, and the same bytes as for somebody who reads it all at once.
 async fn assert_whole(system: &System, id: JobId, log: &FollowLog) {
-    assert_eq!(log.ended, Some(204), "{log:?}");
+    assert_eq!(log.ended, Some(204), "{}", brief(log));
     assert_counted_at_once(&log.events, COUNT);
     assert_eq!(frames(&log.events), frames(&system.client(0).events(id).await));
     system.nothing_grows().await;
@@ -30,7 +36,7 @@ async fn killed_in_the_middle_of_a_stream() {
     system.gateways[0].kill();
     system.restart_gateway(0);
     let log = browser.wait().await;
-    assert_eq!(log.breaks, 1, "{log:?}");
+    assert_eq!(log.breaks, 1, "{}", brief(&log));
     assert_whole(&system, id, &log).await;
 }
 
@@ -42,8 +48,8 @@ async fn stopped_in_order_in_the_middle_of_a_stream() {
     assert!(system.gateways[0].wait_exit(SOON).await.success());
     system.restart_gateway(0);
     let log = browser.wait().await;
-    assert_eq!(log.breaks, 0, "the stream was ended, not broken: {log:?}");
-    assert!(log.connects > 2, "{log:?}");
+    assert_eq!(log.breaks, 0, "the stream was ended, not broken: {}", brief(&log));
+    assert!(log.connects > 2, "{}", brief(&log));
     assert_whole(&system, id, &log).await;
 }
 
@@ -68,7 +74,7 @@ async fn rolled_one_after_the_other_nobody_is_without_a_gateway() {
     }
     for (id, browser) in browsers {
         let log = browser.wait().await;
-        assert_eq!(log.breaks, 0, "{log:?}");
+        assert_eq!(log.breaks, 0, "{}", brief(&log));
         assert_whole(&system, id, &log).await;
     }
 }

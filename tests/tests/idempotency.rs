@@ -1,4 +1,10 @@
 //! A submission with an Idempotency-Key makes one job, however often and wherever it is sent.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "for tests alone: what fails must fail loudly"
+)]
 
 use std::collections::HashSet;
 

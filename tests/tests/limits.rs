@@ -1,4 +1,10 @@
 //! A job ends in bounded time: by its queue limit, its run limit or its deadline, whoever lives.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "for tests alone: what fails must fail loudly"
+)]
 
 use serde_json::{Value, json};
 use testkit::sse::{Event, check_history};

@@ -1,9 +1,15 @@
 //! Redis Pub/Sub is at-most-once: whatever of it is lost, streams show all the same, and the loss is counted.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "for tests alone: what fails must fail loudly"
+)]
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::json;
-use whole::{System, assert_counted_at_once, frames};
+use whole::{System, assert_counted_at_once, brief, frames};
 
 /// How many jobs, and how far each counts.
 const JOBS: usize = 30;
@@ -37,7 +43,8 @@ async fn every_20th_live_message_and_each_jobs_last_one_are_lost() {
         assert_eq!(
             (log.ended, log.breaks, log.connects),
             (Some(204), 0, 2),
-            "one stream, then its end: {log:?}"
+            "one stream, then its end: {}",
+            brief(&log)
         );
         assert_counted_at_once(&log.events, COUNT);
         assert_eq!(frames(&log.events), frames(&b.events(id).await));

@@ -1,9 +1,13 @@
 //! Any reply of Redis can be lost after its command was executed: so every step may be sent twice, and happens once.
-
-use std::time::Duration;
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "for tests alone: what fails must fail loudly"
+)]
 
 use serde_json::json;
-use whole::{System, assert_counted_at_once};
+use whole::{SOON, System, assert_counted_at_once, brief};
 
 /// How many jobs, and how far each counts.
 const JOBS: usize = 20;
@@ -35,7 +39,7 @@ async fn every_5th_reply_is_lost_with_its_connection() {
     let mut jobs = Vec::new();
     for (id, browser) in browsers {
         let log = browser.wait().await;
-        assert_eq!(log.ended, Some(204), "{log:?}");
+        assert_eq!(log.ended, Some(204), "{}", brief(&log));
         assert_counted_at_once(&log.events, COUNT);
         jobs.push(id);
     }
@@ -51,5 +55,5 @@ async fn every_5th_reply_is_lost_with_its_connection() {
     // Nothing is left of what was claimed: the worker stops at once.
     let worker = system.workers.pop().unwrap();
     worker.terminate();
-    assert!(worker.wait_exit(Duration::from_secs(60)).await.success());
+    assert!(worker.wait_exit(SOON).await.success());
 }

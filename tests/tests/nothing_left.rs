@@ -1,4 +1,10 @@
 //! After retention and one sweep nothing in Redis remembers a job, however it ended.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "for tests alone: what fails must fail loudly"
+)]
 
 use serde_json::json;
 use testkit::redis::dump;

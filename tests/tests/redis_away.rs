@@ -1,4 +1,10 @@
 //! Redis away for two lease lengths, with jobs running and streams open: nothing is lost, nobody is turned away who needn't be.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "for tests alone: what fails must fail loudly"
+)]
 
 use std::time::Duration;
 
@@ -6,7 +12,7 @@ use model::JobId;
 use serde_json::{Value, json};
 use testkit::sse::{End, FollowLog, Follower, SseStream};
 use tokio::time::{Instant, sleep};
-use whole::{Client, SOON, System, assert_counted_at_once, frames};
+use whole::{Client, SOON, System, assert_counted_at_once, brief, frames};
 
 /// Two leases and a little, and jobs that go on for longer than that.
 const AWAY: Duration = Duration::from_secs(11);
@@ -70,7 +76,7 @@ impl Scene {
         let mut logs = Vec::new();
         for (id, browser) in browsers {
             let log = browser.wait().await;
-            assert_eq!(log.ended, Some(204), "{log:?}");
+            assert_eq!(log.ended, Some(204), "{}", brief(&log));
             assert_counted_at_once(&log.events, COUNT);
             assert_eq!(frames(&log.events), frames(&client.events(id).await));
             let job = client.job(id).await;
@@ -118,7 +124,7 @@ async fn assert_ready_until(end: Instant, clients: &[Client]) {
 /// No stream was closed: one connection, and one more that heard that the job has ended.
 fn assert_never_closed(logs: &[FollowLog]) {
     for log in logs {
-        assert_eq!((log.connects, log.breaks, log.failures), (2, 0, 0), "{log:?}");
+        assert_eq!((log.connects, log.breaks, log.failures), (2, 0, 0), "{}", brief(log));
     }
 }
 
@@ -171,6 +177,6 @@ async fn killed_and_restarted_and_every_gateway_too() {
     })
     .await;
     for log in scene.end(opened).await {
-        assert_eq!(log.breaks, 1, "by the gateway's end alone: {log:?}");
+        assert_eq!(log.breaks, 1, "by the gateway's end alone: {}", brief(&log));
     }
 }

@@ -1,4 +1,10 @@
 //! Many short jobs and two workers: each job ends exactly once, and nobody idles while there is work.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "for tests alone: what fails must fail loudly"
+)]
 
 use std::collections::HashMap;
 

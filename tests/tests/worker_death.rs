@@ -1,4 +1,10 @@
 //! A worker that dies, or stands still for too long, loses its attempt and nothing else.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "for tests alone: what fails must fail loudly"
+)]
 
 use std::time::Duration;
 
