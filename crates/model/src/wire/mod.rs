@@ -1,0 +1,14 @@
+//! The JSON of the HTTP API. Apart from the inner types on purpose: these are fixed.
+
+mod job;
+mod seconds;
+mod submit;
+mod work;
+
+pub use job::{Accepted, JobView, Priority, Snapshot, SnapshotReason, urls};
+pub use seconds::{BadSeconds, Seconds};
+pub use submit::SubmitRequest;
+pub use work::{
+    ClaimRequest, ClaimResponse, CompleteRequest, FailRequest, LeaseRequest, LeaseResponse, OutputItem,
+    OutputRequest, ProgressRequest,
+};

@@ -1,0 +1,102 @@
+//! A submission.
+
+use serde::{Deserialize, Serialize};
+
+use super::Seconds;
+use crate::{Json, TaskName};
+
+/// The body of `POST /api/jobs`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SubmitRequest {
+    /// The kind of work; one that configuration declares.
+    pub task: TaskName,
+    /// What the handler gets; `null` if absent.
+    pub payload: Option<Json>,
+    /// The longest that one attempt may run.
+    pub timeout: Option<Seconds>,
+    /// The longest from submission to end.
+    pub deadline: Option<Seconds>,
+    /// The longest from submission to the first start.
+    pub queue_timeout: Option<Seconds>,
+    /// How long the ended job is kept.
+    pub retention: Option<Seconds>,
+    /// How many attempts there may be.
+    pub max_attempts: Option<i64>,
+    /// A JSON object, kept and shown with the job.
+    pub metadata: Option<serde_json::Map<String, serde_json::Value>>,
+    /// Not served yet.
+    pub webhook: Option<Json>,
+    /// Not served yet.
+    pub delay: Option<Json>,
+    /// Not served yet.
+    pub priority: Option<Json>,
+    /// Not served yet.
+    pub external: Option<Json>,
+}
+
+impl SubmitRequest {
+    /// A request for `task` with `payload`, everything else left to the defaults.
+    pub fn new(task: TaskName, payload: Json) -> Self {
+        Self {
+            task,
+            payload: Some(payload),
+            timeout: None,
+            deadline: None,
+            queue_timeout: None,
+            retention: None,
+            max_attempts: None,
+            metadata: None,
+            webhook: None,
+            delay: None,
+            priority: None,
+            external: None,
+        }
+    }
+
+    /// The first field present that this version knows and doesn't serve.
+    pub fn unsupported(&self) -> Option<&'static str> {
+        [
+            ("webhook", &self.webhook),
+            ("delay", &self.delay),
+            ("priority", &self.priority),
+            ("external", &self.external),
+        ]
+        .into_iter()
+        .find_map(|(name, value)| value.is_some().then_some(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_submission_says_what_is_wrong_with_it() {
+        for (body, says) in [
+            ("{}", "missing field `task`"),
+            (r#"{"task":"a b"}"#, "a name is 1 to 64"),
+            (r#"{"task":1}"#, "expected a string"),
+            (r#"{"task":"a","timeout":"1"}"#, "expected f64"),
+            (r#"{"task":"a","colour":1}"#, "unknown field `colour`"),
+            (r#"{"task":"a","task":"b"}"#, "duplicate field `task`"),
+            (r#"{"task":"a","metadata":[1]}"#, "expected a map"),
+            (r#"{"task":"a","maxAttempts":1.5}"#, "expected i64"),
+        ] {
+            let error = serde_json::from_str::<SubmitRequest>(body).unwrap_err().to_string();
+            assert!(error.contains(says), "{body}: {error}");
+        }
+    }
+
+    #[test]
+    fn fields_not_served_are_named() {
+        let request: SubmitRequest = serde_json::from_str(r#"{"task":"a","delay":5}"#).unwrap();
+        assert_eq!(request.unsupported(), Some("delay"));
+        let request: SubmitRequest =
+            serde_json::from_str(r#"{"task":"a","payload":null,"timeout":0.5}"#).unwrap();
+        assert_eq!(request.unsupported(), None);
+        assert_eq!(request.timeout.unwrap().get(), Ok(Duration::from_millis(500)));
+    }
+}
