@@ -101,3 +101,28 @@ async fn who_takes_nothing_is_cut_and_comes_back() {
     assert_eq!(client.count("jobcast_streams_stalled_total").await, 1);
     system.nothing_grows().await;
 }
+
+#[cfg(target_os = "linux")] // it takes TCP_USER_TIMEOUT
+#[tokio::test]
+async fn who_takes_nothing_is_cut_and_counted_though_the_system_would_hold_it_all() {
+    let settings = "[stream]\nstall = \"1s\"\nheartbeat = \"500ms\"\nheartbeat_jitter = \"0s\"";
+    let system = System::builder().workers(0).settings(settings).start().await;
+    let client = system.client(0);
+    let id = client.submit("remote", Value::Null).await;
+    let worker = Remote::claim(client, "remote").await;
+    let (mut stream, mut events) = lazy(client, id).await;
+    // More than the client's system takes for it, less than ours does.
+    worker.outputs((0..100).map(|n| json!([n, "x".repeat(1000)]))).await;
+    testkit::eventually(SOON, "it is cut and counted", async || {
+        client.count("jobcast_streams_stalled_total").await == 1
+            && client.count("jobcast_open_streams").await == 0
+    })
+    .await;
+    worker.complete(Value::Null).await;
+    events.extend(stream.events_to_end().await);
+    assert!(!stream.ended(), "it was cut, not ended");
+    let last = &events.last().unwrap().last_event_id;
+    events.extend(client.stream_after(id, last).await.collect_to_end(SOON).await);
+    assert_eq!(frames(&events), Behind::of(&system, id).await.frames().await);
+    system.nothing_grows().await;
+}

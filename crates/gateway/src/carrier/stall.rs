@@ -10,7 +10,8 @@ use prometheus_client::metrics::counter::Counter;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-/// A socket whose writes fail once the peer has taken nothing for `limit` while bytes wait.
+/// A socket whose writes fail once the peer has taken nothing for `limit` while bytes wait. One that the system gave up for the
+/// same reason (`TCP_USER_TIMEOUT` runs even while the system's own buffer still takes bytes) is counted too.
 pub(crate) struct Stall<T> {
     socket: T,
     limit: Duration,
@@ -26,8 +27,9 @@ impl<T> Stall<T> {
     }
 
     fn judge<R>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
-        if written.is_ready() {
+        if let Poll::Ready(ended) = &written {
             self.waiting = None;
+            self.count_timeout(ended.as_ref().err());
             return written;
         }
         let limit = self.limit;
@@ -38,6 +40,15 @@ impl<T> Stall<T> {
         self.counter.inc();
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")))
     }
+
+    /// The system tells a socket's error once, to whoever asks first.
+    fn count_timeout(&self, error: Option<&io::Error>) {
+        if error
+            .is_some_and(|error| error.kind() == io::ErrorKind::TimedOut && error.raw_os_error().is_some())
+        {
+            self.counter.inc();
+        }
+    }
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for Stall<T> {
@@ -46,7 +57,11 @@ impl<T: AsyncRead + Unpin> AsyncRead for Stall<T> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_read(cx, buf)
+        let read = Pin::new(&mut self.socket).poll_read(cx, buf);
+        if let Poll::Ready(Err(error)) = &read {
+            self.count_timeout(Some(error));
+        }
+        read
     }
 }
 
