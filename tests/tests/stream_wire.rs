@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use whole::{Behind, RawStream, Remote, System};
+use whole::{Behind, RawStream, Remote, SOON, System};
 
 /// No heartbeat within a test's time.
 const SILENT: &str = "[stream]\nheartbeat = \"5m\"";
@@ -112,5 +112,21 @@ async fn silent_streams_get_comments_without_an_empty_line() {
         stream.retry().is_some_and(|after| after >= Duration::from_secs(1)),
         "an end is no planned close"
     );
+    system.nothing_grows().await;
+}
+
+#[tokio::test]
+async fn the_head_alone_and_other_methods_open_no_stream() {
+    let system = System::builder().workers(0).settings(SILENT).start().await;
+    let client = system.client(0);
+    let id = client.submit("remote", Value::Null).await;
+    let path = format!("/api/jobs/{id}/events");
+    for (method, status) in [("HEAD", 200), ("POST", 405), ("PUT", 405), ("DELETE", 405)] {
+        let response = client.request(method.parse().unwrap(), &path).send().await.unwrap();
+        assert_eq!(response.status().as_u16(), status, "{method}");
+        assert!(status == 405 || response.text().await.unwrap().is_empty());
+    }
+    testkit::eventually(SOON, "none is open", async || client.count("jobcast_open_streams").await == 0).await;
+    assert_eq!(client.post(&format!("/api/jobs/{id}/cancel"), &json!({})).await.status(), 202);
     system.nothing_grows().await;
 }
