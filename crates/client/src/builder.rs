@@ -135,9 +135,9 @@ impl ClientBuilder {
     }
 
     /// How long polls serve before the stream is tried again; doubled by each failure, up to 5 min or to this, whichever is
-    /// longer. Default: 30 s, so that the second try is a minute after the first.
+    /// longer. Default: 30 s.
     pub fn stream_again(mut self, after: Duration) -> Self {
-        self.settings.stream_again = after / 2;
+        self.settings.stream_again = after;
         self
     }
 

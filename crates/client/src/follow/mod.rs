@@ -1,7 +1,10 @@
 //! Following a job.
 
+#[cfg(test)]
+mod sim;
 mod source;
 mod state;
+mod turn;
 
 use std::fmt;
 use std::pin::Pin;
@@ -11,8 +14,9 @@ use model::{Cursor, JobId, Position};
 use tokio::time::{Instant, sleep};
 use tokio_stream::Stream;
 
-pub(crate) use self::state::Rules;
-use self::state::{Next, State, Took};
+use self::state::State;
+pub(crate) use self::turn::Rules;
+use self::turn::{Lost, Next, Polled, Took};
 use crate::client::Client;
 use crate::error::FollowError;
 use crate::event::Event;
@@ -130,7 +134,7 @@ pub(crate) fn follow(client: Client, id: JobId, start: Start) -> Follow {
                                 }
                             }
                             if stumbled || state.is_over() {
-                                break state::Lost::Closed;
+                                break Lost::Closed;
                             }
                         },
                     };
@@ -162,10 +166,10 @@ impl Shown<'_> {
         }
     }
 
-    fn show_poll(&mut self, polled: &state::Polled) {
+    fn show_poll(&mut self, polled: &Polled) {
         match polled {
-            state::Polled::Job(_) | state::Polled::Same => self.show(Connection::Polling),
-            state::Polled::Failed(error) => self.show(Connection::Waiting { why: error.to_string() }),
+            Polled::Job(_) | Polled::Same => self.show(Connection::Polling),
+            Polled::Failed(error) => self.show(Connection::Waiting { why: error.to_string() }),
         }
     }
 }

@@ -8,7 +8,7 @@ use reqwest::{Method, Response, StatusCode};
 use tokio::time::timeout;
 
 use super::Start;
-use super::state::{Lost, Polled};
+use super::turn::{Lost, Polled};
 use crate::client::Client;
 use crate::error::{Error, FollowError};
 use crate::sse::{Parser, Piece};

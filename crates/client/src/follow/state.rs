@@ -19,6 +19,7 @@ use crate::backoff;
 use crate::error::{Error, FollowError};
 use crate::event::{self, Event};
 use crate::follow::Start;
+use crate::follow::turn::{Lost, Next, Polled, Rules, Took};
 use crate::sse::Frame;
 
 /// So many failures in a row are looked at by a poll: perhaps only streams don't work.
@@ -26,84 +27,17 @@ const POLL_AFTER: u32 = 3;
 /// So many frames in a row that break the stream's promise are too many. One could be a proxy's mischief.
 const STUMBLES: u32 = 3;
 /// So often the events up to the end are asked for when a poll has told the end.
-const LAST_TRIES: u32 = 2;
+const LAST_TRIES: u32 = 3;
 /// A stream that lived so long did its work, even if nothing happened to the job meanwhile.
 const LIVED: Duration = Duration::from_secs(10);
 /// The longest time between two tries of a stream that can't be had, unless the rules say more.
 const STREAM_AGAIN_MOST: Duration = Duration::from_mins(5);
 
-/// How to follow.
-#[derive(Clone, Debug)]
-pub(crate) struct Rules {
-    /// How long nobody may answer; `None` for ever.
-    pub(crate) give_up_after: Option<Duration>,
-    /// How long one poll waits for a change.
-    pub(crate) poll_wait: Duration,
-    /// The least time between the beginnings of two polls.
-    pub(crate) poll_pause: Duration,
-    /// How long after the first failure of a stream it is tried again, while polls serve; doubled by each.
-    pub(crate) stream_again: Duration,
-    /// Whether polls may serve: with a stream token alone they would be refused.
-    pub(crate) polls: bool,
-}
-
-/// What to do next. All times are from the following's beginning.
-#[derive(Debug)]
-pub(crate) enum Next {
-    /// Open a stream, and tell what comes of it by `heard`, `retry`, `frame` and at last `lost`.
-    Stream(Start),
-    /// Poll, wait so long for what differs from `known`, and tell the answer by `polled`.
-    Poll { known: Option<Cursor>, wait: Duration },
-    /// Wait so long.
-    Sleep(Duration),
-    /// Nothing: all was told.
-    Over,
-    /// Tell this and nothing more.
-    Fail(FollowError),
-}
-
-/// How a stream ended, or why there is none.
-#[derive(Debug)]
-pub(crate) enum Lost {
-    /// No connection, or an answer that says: later.
-    Away(Error),
-    /// It can't be had like this: the connection stands and nothing comes, or something that is no stream.
-    Useless(Error),
-    /// It ended or broke, or sent what can't be.
-    Closed,
-    /// The gateway says that the end was seen.
-    Seen,
-    /// Refused for good.
-    Refused(FollowError),
-}
-
-/// What a poll came to.
-#[derive(Debug)]
-pub(crate) enum Polled {
-    /// The job.
-    Job(Box<JobView>),
-    /// The job is as it was.
-    Same,
-    /// No job.
-    Failed(Error),
-}
-
-/// What became of a frame.
-#[derive(Debug, PartialEq)]
-pub(crate) enum Took {
-    /// It is news.
-    Event(Box<Event>),
-    /// It was seen before.
-    Nothing,
-    /// It can't follow what was seen: the stream must be closed and another one opened.
-    Stumbled,
-}
-
 #[derive(Debug)]
 enum Phase {
     Stream,
     Sleep { until: Duration },
-    Poll { until: Duration, not_before: Duration },
+    Poll { until: Duration, not_before: Duration, first: bool },
     Over,
     Failed(FollowError),
 }
@@ -138,8 +72,8 @@ pub(crate) struct State {
     stumbles: u32,
     /// The last `retry:`.
     retry: Option<Duration>,
-    /// What the last poll told.
-    known: Option<Cursor>,
+    /// The newest event that the last poll told of.
+    polled: Option<Cursor>,
     /// When the last poll began.
     asked: Duration,
     closing: Option<Closing>,
@@ -162,7 +96,7 @@ impl State {
             fallbacks: 0,
             stumbles: 0,
             retry: None,
-            known: None,
+            polled: None,
             asked: Duration::ZERO,
             closing: None,
             contact: Duration::ZERO,
@@ -187,12 +121,11 @@ impl State {
             },
             Phase::Sleep { until } if !left(*until).is_zero() => Next::Sleep(left(*until)),
             Phase::Poll { not_before, .. } if !left(*not_before).is_zero() => Next::Sleep(left(*not_before)),
-            Phase::Poll { until, .. } if !left(*until).is_zero() => {
-                let left = left(*until);
-                self.asked = now;
+            Phase::Poll { until, first, .. } if !left(*until).is_zero() => {
                 // The first poll comes back at once: it is there to find out whether polls work.
-                let wait = if self.known.is_some() { self.rules.poll_wait } else { Duration::ZERO };
-                Next::Poll { known: self.known.or(self.position()), wait: wait.min(left) }
+                let wait = if *first { Duration::ZERO } else { self.rules.poll_wait.min(left(*until)) };
+                self.asked = now;
+                Next::Poll { known: self.known(), wait }
             }
             Phase::Stream | Phase::Sleep { .. } | Phase::Poll { .. } => {
                 self.phase = Phase::Stream;
@@ -238,6 +171,10 @@ impl State {
         if let Some(cursor) = cursor {
             self.start = Start::After(cursor.into());
         }
+        if matches!(event, Event::Snapshot(_)) {
+            // It may be of another history than what was polled.
+            self.polled = None;
+        }
         (self.failures, self.fallbacks, self.stumbles) = (0, 0, 0);
         if let Some(open) = &mut self.open {
             open.news = true;
@@ -266,7 +203,7 @@ impl State {
             Lost::Useless(error) => (true, Some(error)),
         };
         if let Some(closing) = &mut self.closing {
-            closing.tries = if useless { 0 } else { closing.tries.saturating_sub(1) };
+            closing.tries = closing.tries.saturating_sub(1);
             if closing.tries == 0 {
                 self.phase = Phase::Over;
                 return self.closing.take().map(|closing| Event::Polled(closing.job));
@@ -279,9 +216,8 @@ impl State {
         if poll && self.rules.polls && self.closing.is_none() {
             // Where nothing came for long enough to be called useless, there is nothing to wait for.
             let not_before = if useless { now } else { now + wait };
-            self.phase = Phase::Poll { until: not_before + self.stream_again(), not_before };
+            self.phase = Phase::Poll { until: not_before + self.stream_again(), not_before, first: true };
             self.fallbacks = self.fallbacks.saturating_add(1);
-            self.known = None;
         } else {
             self.phase = Phase::Sleep { until: self.until(now, wait) };
         }
@@ -290,25 +226,26 @@ impl State {
 
     /// A poll was answered. May have something to tell.
     pub(crate) fn polled(&mut self, polled: Polled, now: Duration, random: f64) -> Option<Event> {
-        if let Phase::Poll { not_before, .. } = &mut self.phase {
+        if let Phase::Poll { not_before, first, .. } = &mut self.phase {
             *not_before = self.asked + self.rules.poll_pause;
+            *first = false;
         }
         match polled {
             Polled::Same => {
                 self.answered(now);
-                self.known = self.known.or(self.position());
                 None
             }
             Polled::Job(job) => {
                 self.answered(now);
-                let seen = self.known.replace(job.last_event_id).or(self.position());
+                let news = self.known() != Some(job.last_event_id);
+                self.polled = Some(job.last_event_id);
                 if job.status.is_terminal() {
                     // A response that ends comes through whatever holds streams back.
                     self.phase = Phase::Stream;
                     self.closing = Some(Closing { job, tries: LAST_TRIES });
                     return None;
                 }
-                (seen != Some(job.last_event_id)).then_some(Event::Polled(job))
+                news.then_some(Event::Polled(job))
             }
             Polled::Failed(Error::Refused(problem)) if !problem.is_retryable() => {
                 self.phase = Phase::Failed(FollowError::Refused(problem));
@@ -327,6 +264,13 @@ impl State {
     /// What the last failure was, as long as nobody has answered since.
     pub(crate) fn trouble(&self) -> Option<&Error> {
         self.trouble.as_ref()
+    }
+
+    /// The newest event that is known, from the stream or from a poll.
+    fn known(&self) -> Option<Cursor> {
+        let newer = |cursor: Option<Cursor>| cursor.map(|cursor| cursor.seq);
+        let (streamed, polled) = (self.position(), self.polled);
+        if newer(polled) > newer(streamed) { polled } else { streamed }
     }
 
     /// The last event that was taken, if its mark is known.

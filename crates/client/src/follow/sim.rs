@@ -1,0 +1,448 @@
+//! A follower in a world of random mishaps: whatever happens, it tells each event once, in order, and ends.
+
+use std::time::Duration;
+
+use model::wire::{JobView, Snapshot, SnapshotReason};
+use model::{Cursor, Job, JobId, Mark, Owner, Position, Status, Timestamp};
+use proptest::prelude::*;
+
+use super::Start;
+use super::state::State;
+use super::turn::{Lost, Next, Polled, Rules, Took};
+use crate::error::{Error, FollowError, Problem};
+use crate::event::Event;
+use crate::sse::Frame;
+
+const ID: &str = "019ab3c4-5d6e-7f80-9a1b-2c3d4e5f6000";
+
+fn id() -> JobId {
+    ID.parse().unwrap()
+}
+
+/// An entry of the log: its cursor, the mark before it, and whether it is the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Entry {
+    cursor: Cursor,
+    before: Mark,
+    end: bool,
+}
+
+impl Entry {
+    fn frame(&self) -> Frame {
+        let name = if self.end { "completed" } else { "progress" };
+        let (seq, before) = (self.cursor.seq, self.before);
+        let data = format!(
+            r#"{{"jobId":"{ID}","seq":{seq},"type":"{name}","at":"2026-11-23T10:00:00.000Z","attempt":1,"before":"{before}"}}"#
+        );
+        Frame { event: name.into(), data, id: Some(self.cursor.to_string()) }
+    }
+}
+
+/// The job in Redis, and a gateway that keeps its promises.
+#[derive(Debug, Default)]
+struct World {
+    log: Vec<Entry>,
+    trimmed: usize,
+    marks: u32,
+}
+
+impl World {
+    fn last(&self) -> Cursor {
+        self.log.last().map_or(Cursor::START, |entry| entry.cursor)
+    }
+
+    fn ended(&self) -> bool {
+        self.log.last().is_some_and(|entry| entry.end)
+    }
+
+    fn grow(&mut self, end: bool) {
+        if self.ended() {
+            return;
+        }
+        self.marks += 1;
+        let [_, a, b, c] = self.marks.to_be_bytes();
+        let last = self.last();
+        let cursor = Cursor::new(last.seq + 1, Mark::from_bytes([a, b, c]));
+        self.log.push(Entry { cursor, before: last.mark, end });
+    }
+
+    /// Redis loses its newest events.
+    fn rewind(&mut self, events: usize) {
+        self.log.truncate(self.log.len().saturating_sub(events).max(self.trimmed));
+    }
+
+    fn trim(&mut self, events: usize) {
+        self.trimmed = (self.trimmed + events).min(self.log.len());
+    }
+
+    fn job(&self) -> JobView {
+        let zero = Timestamp::default();
+        let job = Job {
+            id: id(),
+            owner: Owner::anonymous(),
+            task: "a".parse().unwrap(),
+            status: if self.ended() { Status::Completed } else { Status::Processing },
+            progress: None,
+            message: None,
+            result: None,
+            error: None,
+            error_code: None,
+            attempt: 1,
+            max_attempts: 1,
+            metadata: None,
+            created_at: zero,
+            updated_at: zero,
+            started_at: None,
+            finished_at: None,
+            expires_at: zero,
+            last_event: self.last(),
+        };
+        JobView::new(job, "")
+    }
+
+    fn snapshot(&self, reason: SnapshotReason, at: Cursor) -> Frame {
+        let snapshot = Snapshot { job_id: id(), reason, job: self.job() };
+        let data = serde_json::to_string(&snapshot).unwrap();
+        Frame { event: "snapshot".into(), data, id: Some(at.to_string()) }
+    }
+
+    /// The frames of a stream; `None` is the 204.
+    fn stream(&self, start: Start) -> Option<Vec<Frame>> {
+        let kept = &self.log[self.trimmed..];
+        let first = match self.log.get(self.trimmed) {
+            Some(entry) => Cursor::new(entry.cursor.seq - 1, entry.before),
+            None => self.last(),
+        };
+        let whole = |reason| {
+            let frames = kept.iter().map(Entry::frame);
+            Some([self.snapshot(reason, first)].into_iter().chain(frames).collect())
+        };
+        match start {
+            Start::Now => Some(vec![self.snapshot(SnapshotReason::Now, self.last())]),
+            Start::After(at) if self.ended() && at.is(self.last()) => None,
+            Start::After(at) => {
+                let known = [first].into_iter().chain(kept.iter().map(|entry| entry.cursor));
+                match known.into_iter().position(|cursor| at.is(cursor)) {
+                    Some(index) => Some(kept[index..].iter().map(Entry::frame).collect()),
+                    None if at.seq < first.seq => whole(SnapshotReason::Trimmed),
+                    None => whole(SnapshotReason::Rewound),
+                }
+            }
+        }
+    }
+}
+
+/// What goes wrong, or not, when the follower next asks for something.
+#[derive(Clone, Copy, Debug)]
+enum Op {
+    /// No answer.
+    Away,
+    /// An answer that says: later.
+    Busy,
+    /// No stream can be had.
+    Useless,
+    /// So many frames arrive before the connection breaks.
+    Serve(usize),
+    /// The same, after so many old frames.
+    Repeat(usize, usize),
+    /// The same, without the first frame.
+    Skip(usize),
+    /// The same, with an id that is none.
+    Garble(usize),
+    /// Then Redis loses the newest events, and the worker goes on.
+    Rewind(usize),
+    /// Then the log loses its oldest events.
+    Trim(usize),
+    /// Then the job ends.
+    End,
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        2 => Just(Op::Away),
+        1 => Just(Op::Busy),
+        2 => Just(Op::Useless),
+        4 => (0..6_usize).prop_map(Op::Serve),
+        2 => (1..6_usize, 0..6_usize).prop_map(|(old, new)| Op::Repeat(old, new)),
+        1 => (1..4_usize).prop_map(Op::Skip),
+        1 => (1..4_usize).prop_map(Op::Garble),
+        1 => (1..6_usize).prop_map(Op::Rewind),
+        1 => (1..6_usize).prop_map(Op::Trim),
+        1 => Just(Op::End),
+    ]
+}
+
+/// What the client was told: a chain of events from a base.
+#[derive(Debug)]
+struct Told {
+    at: Option<Cursor>,
+    over: bool,
+    /// A poll told the end, since no stream could.
+    by_poll: bool,
+}
+
+impl Told {
+    fn take(&mut self, event: &Event) {
+        assert!(!self.over && !self.by_poll, "{event:?} after the end");
+        match event {
+            Event::Snapshot(snapshot) => self.at = Some(snapshot.cursor),
+            Event::Polled(job) => self.by_poll = job.status.is_terminal(),
+            event => {
+                let (cursor, json) = (event.cursor().unwrap(), event.json().to_string());
+                if let Some(at) = self.at {
+                    assert_eq!(cursor.seq, at.seq + 1, "the next one");
+                    assert!(json.contains(&format!(r#""before":"{}""#, at.mark)), "{json} after {at}");
+                }
+                self.at = Some(cursor);
+                self.over = matches!(event, Event::Completed { .. });
+            }
+        }
+    }
+}
+
+fn rules() -> Rules {
+    let s = Duration::from_secs;
+    Rules { give_up_after: None, poll_wait: s(20), poll_pause: s(1), stream_again: s(30), polls: true }
+}
+
+fn away() -> Error {
+    Error::Unreachable { gateway: "http://h".into(), source: "refused".into() }
+}
+
+fn busy(retry_after: Duration) -> Error {
+    Error::Refused(Problem::read(503, Some(retry_after), ""))
+}
+
+/// A follower, its world and its clock.
+struct Sim {
+    world: World,
+    state: State,
+    now: Duration,
+    told: Told,
+    stumbles: usize,
+}
+
+impl Sim {
+    fn new(start: Start) -> Self {
+        let at = if let Start::After(Position { seq: 0, .. }) = start { Some(Cursor::START) } else { None };
+        let state = State::new(id(), start, rules());
+        let told = Told { at, over: false, by_poll: false };
+        Self { world: World::default(), state, now: Duration::ZERO, told, stumbles: 0 }
+    }
+
+    /// Does what the follower wants, as `op` lets it. False when all was told.
+    fn turn(&mut self, op: Op) -> bool {
+        match op {
+            Op::Rewind(events) if !self.world.ended() => {
+                self.world.rewind(events);
+                (0..3).for_each(|_| self.world.grow(false));
+            }
+            Op::Trim(events) => self.world.trim(events),
+            Op::End => self.world.grow(true),
+            _ => {}
+        }
+        match self.state.next(self.now) {
+            Next::Over => return false,
+            Next::Fail(error) => panic!("{error}"),
+            Next::Sleep(wait) => {
+                assert!(wait <= Duration::from_mins(5), "{wait:?}");
+                self.now += wait;
+                self.world.grow(false);
+            }
+            Next::Poll { known, wait } => {
+                assert!(wait <= rules().poll_wait);
+                let polled = match op {
+                    Op::Away => Polled::Failed(away()),
+                    Op::Busy => Polled::Failed(busy(Duration::from_secs(3))),
+                    _ if known == Some(self.world.last()) => {
+                        self.now += wait;
+                        Polled::Same
+                    }
+                    _ => Polled::Job(Box::new(self.world.job())),
+                };
+                let event = self.state.polled(polled, self.now, 0.5);
+                if let Some(event) = event {
+                    self.told.take(&event);
+                }
+                self.world.grow(false);
+            }
+            Next::Stream(start) => {
+                let lost = self.stream(start, op);
+                let event = self.state.lost(lost, self.now, 0.5);
+                if let Some(event) = event {
+                    self.told.take(&event);
+                }
+            }
+        }
+        true
+    }
+
+    fn stream(&mut self, start: Start, op: Op) -> Lost {
+        let (old, new) = match op {
+            Op::Away => return Lost::Away(away()),
+            Op::Busy => return Lost::Away(busy(Duration::from_secs(3))),
+            Op::Useless => return Lost::Useless(away()),
+            Op::Repeat(old, new) => (old, new),
+            Op::Serve(new) | Op::Skip(new) | Op::Garble(new) => (0, new),
+            _ => (0, usize::MAX),
+        };
+        let Some(mut frames) = self.world.stream(start) else { return Lost::Seen };
+        frames.truncate(new);
+        let known =
+            self.world.log.iter().position(|entry| matches!(start, Start::After(at) if at.is(entry.cursor)));
+        if let Some(known) = known {
+            let repeated = self.world.log[..=known].iter().rev().take(old).rev().map(Entry::frame);
+            frames.splice(..0, repeated);
+        }
+        // Two in a row are borne; with three the stream is given up as broken, which isn't the question here.
+        match op {
+            Op::Skip(_) if self.stumbles < 2 && !frames.is_empty() => drop(frames.remove(0)),
+            Op::Garble(_) if self.stumbles < 2 && !frames.is_empty() => frames[0].id = Some("7".into()),
+            _ => {}
+        }
+        self.now += Duration::from_millis(10);
+        self.state.heard(self.now);
+        for frame in frames {
+            match self.state.frame(&frame) {
+                Took::Event(event) => {
+                    self.stumbles = 0;
+                    self.told.take(&event);
+                }
+                Took::Nothing => {}
+                Took::Stumbled => {
+                    self.stumbles += 1;
+                    break;
+                }
+            }
+            if self.state.is_over() {
+                break;
+            }
+        }
+        Lost::Closed
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn every_event_is_told_once_and_in_order(
+        ops in prop::collection::vec(op(), 0..60),
+        now in any::<bool>(),
+    ) {
+        let mut sim = Sim::new(if now { Start::Now } else { Start::BEGINNING });
+        sim.world.grow(false);
+        for op in ops {
+            if !sim.turn(op) {
+                break;
+            }
+        }
+        // From here on all is well, and the job ends.
+        sim.world.grow(true);
+        for _ in 0..1000 {
+            if !sim.turn(Op::Serve(usize::MAX)) {
+                break;
+            }
+        }
+        prop_assert!(sim.state.is_over(), "it ends");
+        prop_assert!(sim.told.by_poll || sim.told.at == Some(sim.world.last()), "all was told");
+    }
+}
+
+#[test]
+fn a_stream_that_is_held_back_is_replaced_by_polls_until_it_works() {
+    let s = Duration::from_secs;
+    let mut sim = Sim::new(Start::BEGINNING);
+    sim.world.grow(false);
+    let mut seen = Vec::new();
+    while sim.now < s(400) {
+        let what = match sim.state.next(sim.now) {
+            Next::Stream(_) => {
+                sim.now += s(5);
+                assert_eq!(sim.state.lost(Lost::Useless(away()), sim.now, 0.5), None);
+                format!("stream to {}", sim.now.as_secs())
+            }
+            Next::Poll { known, wait } => {
+                let polled = if known.is_some_and(|known| known == sim.world.last()) {
+                    Polled::Same
+                } else {
+                    Polled::Job(Box::new(sim.world.job()))
+                };
+                sim.now += wait;
+                let told = sim.state.polled(polled, sim.now, 0.5).is_some();
+                format!("poll {}{}", wait.as_secs(), if told { " told" } else { "" })
+            }
+            Next::Sleep(wait) => {
+                sim.now += wait;
+                continue;
+            }
+            Next::Over | Next::Fail(_) => panic!("it goes on"),
+        };
+        seen.push(what);
+    }
+    let expected = ["stream to 5", "poll 0 told", "poll 20", "poll 9", "stream to 40", "poll 0"];
+    assert_eq!(&seen[..6], expected, "{seen:?}");
+    let streams: Vec<_> = seen.iter().filter(|what| what.starts_with("stream")).collect();
+    assert_eq!(streams, ["stream to 5", "stream to 40", "stream to 105", "stream to 230"]);
+}
+
+#[test]
+fn who_gives_up_does_so_on_time_and_says_why() {
+    let limit = Duration::from_mins(1);
+    let mut state = State::new(id(), Start::BEGINNING, Rules { give_up_after: Some(limit), ..rules() });
+    let mut now = Duration::ZERO;
+    let error = loop {
+        match state.next(now) {
+            Next::Stream(_) => assert_eq!(state.lost(Lost::Away(away()), now, 0.9), None),
+            Next::Poll { .. } => assert_eq!(state.polled(Polled::Failed(away()), now, 0.9), None),
+            Next::Sleep(wait) => now += wait,
+            Next::Fail(error) => break error,
+            Next::Over => panic!("it says why"),
+        }
+    };
+    assert_eq!(now, limit);
+    assert!(matches!(error, FollowError::Unreachable { after, .. } if after == limit), "{error}");
+    assert!(matches!(state.next(now), Next::Over));
+}
+
+#[test]
+fn a_server_that_asks_to_wait_is_left_alone() {
+    let mut state = State::new(id(), Start::BEGINNING, rules());
+    assert!(matches!(state.next(Duration::ZERO), Next::Stream(_)));
+    state.lost(Lost::Away(busy(Duration::from_secs(40))), Duration::ZERO, 0.0);
+    assert!(matches!(state.next(Duration::ZERO), Next::Sleep(wait) if wait == Duration::from_secs(40)));
+}
+
+#[test]
+fn a_stream_that_breaks_its_promise_again_and_again_is_an_error() {
+    let mut world = World::default();
+    (0..3).for_each(|_| world.grow(false));
+    let mut state = State::new(id(), Start::BEGINNING, rules());
+    for _ in 0..3 {
+        assert_eq!(state.frame(&world.log[1].frame()), Took::Stumbled);
+        state.lost(Lost::Closed, Duration::ZERO, 0.5);
+    }
+    assert!(matches!(state.next(Duration::ZERO), Next::Fail(FollowError::Broken(_))));
+}
+
+#[test]
+fn an_end_that_only_a_poll_can_tell_is_told() {
+    let mut sim = Sim::new(Start::BEGINNING);
+    sim.world.grow(false);
+    sim.world.grow(true);
+    assert!(matches!(sim.state.next(sim.now), Next::Stream(_)));
+    assert_eq!(sim.state.lost(Lost::Useless(away()), sim.now, 0.5), None);
+    assert!(matches!(sim.state.next(sim.now), Next::Poll { .. }));
+    assert_eq!(sim.state.polled(Polled::Job(Box::new(sim.world.job())), sim.now, 0.5), None);
+    // A stream that ends may come through what holds back one that doesn't.
+    let mut told = None;
+    for _ in 0..3 {
+        assert_eq!(told, None);
+        while let Next::Sleep(wait) = sim.state.next(sim.now) {
+            sim.now += wait;
+        }
+        told = sim.state.lost(Lost::Useless(away()), sim.now, 0.5);
+    }
+    assert!(matches!(told, Some(Event::Polled(job)) if job.status == Status::Completed));
+    assert!(matches!(sim.state.next(sim.now), Next::Over));
+}
