@@ -6,7 +6,7 @@ PROFILE ?= dev
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test sample-video lint fmt clean
+.PHONY: help setup run test test-k8s sample-video lint fmt clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,6 +19,9 @@ run: setup ## build and start everything: gateways on ports 8080 and 8081, a wor
 
 test: setup ## build and run all tests, against real Redis servers that they start
 	@scripts/test $(ARGS)
+
+test-k8s: setup ## check the Kubernetes manifests and the Dockerfile, without a cluster (a part of `make test`)
+	@scripts/test-k8s
 
 sample-video: ## make the video that the example task `transcode` is tried on (installs ffmpeg if it is missing)
 	@scripts/sample-video
