@@ -50,12 +50,12 @@ async fn a_job_claimed_in_time_has_no_queue_limit_any_more() {
         .start()
         .await;
     let client = system.client(0);
-    let id = client.submit_with(&json!({ "task": "remote", "queueTimeout": 2 })).await;
+    let id = client.submit_with(&json!({ "task": "remote", "queueTimeout": 4 })).await;
     let _lost = Remote::claim(client, "remote").await;
     testkit::eventually(SOON, "attempt 1 is lost", async || client.job(id).await["status"] == "pending")
         .await;
     // Past the limit, and waiting again: the sweep has looked at its limits meanwhile, since it ended another job for that.
-    let (_, _) = failed(client, &json!({ "task": "count", "queueTimeout": 3 }), "unclaimed").await;
+    let (_, _) = failed(client, &json!({ "task": "count", "queueTimeout": 5 }), "unclaimed").await;
     assert_eq!(client.job(id).await["status"], "pending");
     let second = Remote::claim(client, "remote").await;
     assert_eq!(second.job(), id);

@@ -25,7 +25,7 @@ fn the(name: &str, events: &[testkit::sse::Event]) -> Value {
 #[tokio::test]
 async fn a_killed_workers_job_is_finished_by_another() {
     let mut system = System::builder().settings(LEASE).start().await;
-    let id = system.client(0).submit("count", json!({ "n": COUNT, "seconds": 3 })).await;
+    let id = system.client(0).submit("count", json!({ "n": COUNT, "seconds": 5 })).await;
     let browser = system.client(0).follow(id);
     testkit::eventually(SOON, "the job is in its middle", async || browser.count() > 10).await;
     system.start_worker();
@@ -55,6 +55,29 @@ async fn the_last_attempt_that_is_lost_ends_the_job() {
     assert_eq!(turns(&log.events), ["queued", "started", "failed"]);
     assert_eq!(data(log.events.last().unwrap())["errorCode"], "lost");
     assert_eq!(system.client(0).job(id).await["errorCode"], "lost");
+    system.nothing_grows().await;
+}
+
+#[tokio::test]
+async fn a_worker_that_shuts_down_gives_its_attempt_back_and_that_does_not_count() {
+    let mut system =
+        System::builder().settings("[worker]\ngrace = \"0s\"\nkill_after = \"1s\"\n").start().await;
+    let payload = json!({ "n": COUNT, "seconds": 5 });
+    let body = json!({ "task": "count", "payload": payload, "maxAttempts": 1 });
+    let id = system.client(0).submit_with(&body).await;
+    let browser = system.client(0).follow(id);
+    testkit::eventually(SOON, "the job is in its middle", async || browser.count() > 10).await;
+    system.start_worker();
+    system.workers[0].terminate();
+    assert!(system.workers[0].wait_exit(SOON).await.success());
+    assert!(programs_of(id, 1).is_empty(), "it leaves no program behind");
+
+    // The lease is 30 s: nobody waited for it.
+    let log = browser.wait().await;
+    assert_counted(&log.events, COUNT);
+    assert_eq!(turns(&log.events), ["queued", "started", "retrying", "started", "completed"]);
+    assert_eq!(the("retrying", &log.events)["errorCode"], Value::Null);
+    assert_eq!(system.client(0).job(id).await["attempt"], 2);
     system.nothing_grows().await;
 }
 
