@@ -275,6 +275,9 @@ async fn what_was_lost_and_trimmed_too_is_told_once() {
         assert_eq!(held(events), job.behind.frames().await);
     }
     job.worker.outputs(1..=9).await;
+    for (stream, events) in &mut streams {
+        events.extend(take(stream, 9).await);
+    }
     job.behind.trim(8).await;
     let start = job.behind.start().await;
     for (cursor, reason) in [(&job.void[3], "trimmed"), (&job.void[6], "trimmed"), (&job.void[8], "rewound")]
