@@ -1,188 +1,40 @@
 //! The steps against a real Redis: what each does, that a repeat answers as the first time, and what is left in the end. Every
 //! test runs on a single server and on a one-node Cluster with 16 partitions.
 
-use std::collections::BTreeSet;
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on fails at once")]
+
+#[macro_use]
+mod bench;
+
 use std::time::Duration;
 
-use model::{ErrorCode, JobId, Json, Owner, Partition, Report, Status, TaskName, Timestamp, Token};
+use bench::{Bench, LEASE, SWEEP, T0, done, failed, new_job, owner, retry, task, text, token};
+use model::report::Percent;
+use model::{ErrorCode, Json, Partition, Report, Status, Timestamp};
 use store::{
-    CancelError, Claimed, End, Idempotency, Lease, NewJob, Options, Store, SubmitError, Submitted,
-    SweepOptions, Swept, Target, WorkError,
+    CancelError, Claimed, End, Idempotency, Lease, NewJob, SubmitError, Submitted, Swept, WorkError,
 };
-use testkit::redis::RedisServer;
-
-const LEASE: Duration = Duration::from_secs(30);
-const SWEEP: SweepOptions = SweepOptions { interval: Duration::from_secs(1), lease: LEASE };
-const T0: u64 = 1_795_514_400_000;
-
-/// A server, a store on it, and a time that stands still until the test moves it.
-struct Bench {
-    server: RedisServer,
-    store: Store,
-    now: u64,
-}
-
-impl Bench {
-    async fn start(cluster: bool) -> Self {
-        let server = RedisServer::builder().append_only(false).cluster(cluster).start().await;
-        let store = Store::new(Options::new(Target::parse(&server.url()).unwrap()));
-        Self { server, store, now: T0 }
-    }
-
-    /// The store, at the test's time.
-    fn at(&self) -> Store {
-        self.store.at(Timestamp::from_millis(self.now))
-    }
-
-    fn pass(&mut self, seconds: u64) {
-        self.now += seconds * 1000;
-    }
-
-    async fn submit(&self, job: &NewJob) -> JobId {
-        match self.at().submit(job).await.unwrap() {
-            Submitted::Created(id) => id,
-            Submitted::Replayed(id) => panic!("{id} was there already"),
-        }
-    }
-
-    async fn claim(&self, id: JobId) -> Claimed {
-        self.at().claim(id.partition(), &[task()], token(), LEASE).await.unwrap().expect("a ready job")
-    }
-
-    async fn nothing_ready(&self, id: JobId) -> bool {
-        self.at().claim(id.partition(), &[task()], token(), LEASE).await.unwrap().is_none()
-    }
-
-    async fn sweep(&self, id: JobId) -> u64 {
-        match self.at().sweep(id.partition(), "test", &SWEEP).await.unwrap() {
-            Swept::Changed(changes) => changes,
-            Swept::Held(until) => panic!("held until {until}"),
-        }
-    }
-
-    /// Sweeps each second, as a living fleet does, for so long.
-    async fn sweep_for(&mut self, id: JobId, seconds: u64) -> u64 {
-        let mut changes = 0;
-        for _ in 0..seconds {
-            self.pass(1);
-            changes += self.sweep(id).await;
-        }
-        changes
-    }
-
-    async fn types(&self, id: JobId) -> Vec<String> {
-        let log = self.store.log(id, 0, 1 << 20).await.unwrap().unwrap();
-        let bodies = log.page.entries.into_iter().map(|entry| entry.body.unwrap());
-        bodies.map(|body| String::from_utf8(body.name.to_vec()).unwrap()).collect()
-    }
-
-    async fn status(&self, id: JobId) -> Status {
-        self.store.job(id).await.unwrap().unwrap().status
-    }
-
-    /// Every key has a TTL, but for those that hold no job for ever.
-    async fn nothing_grows(&self) {
-        let mut redis = self.server.client().await;
-        let lasting: BTreeSet<_> = testkit::redis::keys_without_ttl(&mut redis)
-            .await
-            .into_iter()
-            .map(|key| key.rsplit_once("}:").map_or(key.clone(), |(_, name)| name.to_owned()))
-            .map(|name| name.split_once(':').map_or(name.clone(), |(name, _)| name.to_owned()))
-            .collect();
-        let allowed = ["expiry", "failedof", "jc", "jobsof", "sweeper", "tasks"].map(str::to_owned).into();
-        assert!(lasting.is_subset(&allowed), "{lasting:?}");
-    }
-}
-
-fn task() -> TaskName {
-    "report".parse().unwrap()
-}
-
-fn token() -> Token {
-    Token::from_random(rand::random())
-}
-
-fn owner() -> Owner {
-    "acme".parse().unwrap()
-}
-
-fn new_job() -> NewJob {
-    NewJob {
-        owner: owner(),
-        task: task(),
-        payload: Json::parse(r#"{"a":[],"b":1e400}"#).unwrap(),
-        metadata: Some(Json::parse(r#"{"k":"v"}"#).unwrap()),
-        max_attempts: 2,
-        timeout: Duration::from_secs(3600),
-        deadline: Duration::from_secs(7200),
-        queue_timeout: Duration::from_secs(7200),
-        retention: Duration::from_secs(600),
-        log_events: 10_000,
-        log_bytes: 4 << 20,
-        idempotency: None,
-    }
-}
-
-fn text(text: &str) -> Report {
-    Report::Text(text.into())
-}
-
-fn failed(error: &str) -> End {
-    End::Failed { error: error.into(), code: ErrorCode::Handler }
-}
-
-fn retry(error: &str) -> End {
-    End::Retry { error: error.into(), code: ErrorCode::Handler }
-}
-
-fn done() -> End {
-    End::Completed(Json::parse("{\"n\":1}").unwrap())
-}
-
-/// Runs `test` on a single server and on a Cluster.
-macro_rules! on_both {
-    ($name:ident, $bench:ident, $body:block) => {
-        mod $name {
-            use super::*;
-            #[tokio::test]
-            async fn single() {
-                run(Bench::start(false).await).await;
-            }
-            #[tokio::test]
-            async fn cluster() {
-                run(Bench::start(true).await).await;
-            }
-            #[allow(unused_mut, reason = "not every test moves the time")]
-            async fn run(mut $bench: Bench) {
-                $body
-                $bench.nothing_grows().await;
-            }
-        }
-    };
-}
 
 on_both!(a_job_from_submission_to_its_end, bench, {
     let id = bench.submit(&new_job()).await;
     let claimed = bench.claim(id).await;
     assert_eq!((claimed.job(), claimed.attempt, claimed.max_attempts), (id, 1, 2));
     assert_eq!(claimed.payload.as_str(), r#"{"a":[],"b":1e400}"#);
-    assert_eq!((claimed.owner, claimed.time_left), (owner(), Duration::from_secs(3600)));
+    assert_eq!((claimed.owner, claimed.time_left), (owner(), Duration::from_hours(1)));
     bench.pass(1);
-    let progress = Report::Progress {
-        progress: Some(model::report::Percent::clamped(42.5)),
-        message: Some("a\n\"b".into()),
-    };
+    let progress =
+        Report::Progress { progress: Some(Percent::clamped(42.5)), message: Some("a\n\"b".into()) };
     let held = bench.at().append(&claimed.lease, Some(1), &[text("one"), progress]).await.unwrap();
     assert_eq!((held.expires_at.as_millis(), held.cancelled), (bench.now + 30_000, false));
     let job = bench.store.job(id).await.unwrap().unwrap();
-    assert_eq!((job.progress.map(|p| p.get()), job.message.as_deref()), (Some(42.5), Some("a\n\"b")));
+    assert_eq!((job.progress.map(Percent::get), job.message.as_deref()), (Some(42.5), Some("a\n\"b")));
     bench.pass(1);
     let ended = bench.at().end(&claimed.lease, &done(), Some(2), &[text("two")]).await.unwrap();
     assert_eq!(ended.status, Some(Status::Completed));
 
     assert_eq!(bench.types(id).await, ["queued", "started", "output", "progress", "output", "completed"]);
     let job = bench.store.job(id).await.unwrap().unwrap();
-    assert_eq!((job.status, job.progress.map(|p| p.get())), (Status::Completed, Some(100.0)));
+    assert_eq!((job.status, job.progress.map(Percent::get)), (Status::Completed, Some(100.0)));
     assert_eq!(
         (job.result.unwrap().as_str(), job.metadata.unwrap().as_str()),
         ("{\"n\":1}", "{\"k\":\"v\"}")
@@ -247,7 +99,7 @@ on_both!(a_dead_attempt_writes_nothing, bench, {
     let alive = bench.claim(id).await.lease;
     for lease in [dead, Lease { token: token(), ..dead }] {
         let lost = |outcome: Result<(), WorkError>| {
-            assert!(matches!(outcome, Err(WorkError::LeaseLost)), "{outcome:?}")
+            assert!(matches!(outcome, Err(WorkError::LeaseLost)), "{outcome:?}");
         };
         lost(bench.at().append(&lease, Some(1), &[text("late")]).await.map(drop));
         lost(bench.at().renew(&lease).await.map(drop));
@@ -302,7 +154,7 @@ on_both!(time_limits_end_jobs, bench, {
     assert_eq!(code(slow).await, Some(ErrorCode::Timeout));
     assert!(bench.at().end(&lease, &done(), None, &[]).await.is_err());
 
-    let late = bench.submit(&NewJob { deadline: Duration::from_secs(60), ..new_job() }).await;
+    let late = bench.submit(&NewJob { deadline: Duration::from_mins(1), ..new_job() }).await;
     let lease = bench.claim(late).await.lease;
     bench.at().end(&lease, &retry("x"), None, &[]).await.unwrap();
     bench.pass(60);
