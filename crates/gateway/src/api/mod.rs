@@ -42,20 +42,22 @@ pub(crate) fn router(app: App, health: Health, metrics: Metrics) -> Router {
             .route("/api/process", post(article::process))
             .route("/api/process-sse", get(article::process_sse));
     }
-    let api = api.with_state(app.clone());
-    let cors = cors::layer(&app.config().gateway.cors_origins);
-    let ops = service::ops::router(health, metrics).layer(from_fn_with_state(app, refresh_metrics));
-    let api = match cors {
+    // Before the layer, which is to see these too: a preflight is a method that no path knows.
+    let api = api
+        .fallback(async || Problem::NotFound)
+        .method_not_allowed_fallback(async || Problem::MethodNotAllowed)
+        .with_state(app.clone());
+    let api = match cors::layer(&app.config().gateway.cors_origins) {
         Some(cors) => api.layer(cors),
         None => api,
     };
-    api.merge(ops)
-        .fallback(async || Problem::NotFound)
+    let ops = service::ops::router(health, metrics)
         .method_not_allowed_fallback(async || Problem::MethodNotAllowed)
-        .layer(CatchPanicLayer::custom(|_| {
-            tracing::error!("a handler panicked");
-            Problem::Internal.into_response()
-        }))
+        .layer(from_fn_with_state(app, refresh_metrics));
+    api.merge(ops).layer(CatchPanicLayer::custom(|_| {
+        tracing::error!("a handler panicked");
+        Problem::Internal.into_response()
+    }))
 }
 
 /// Before a scrape, gauges are read that are worth reading only then.
