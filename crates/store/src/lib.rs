@@ -35,7 +35,7 @@ pub mod step;
 mod store;
 mod sweeper;
 
-pub use counters::Counters;
+pub use counters::{Counters, EndLabels};
 pub use error::{StoreError, WorkError};
 pub use live::{LiveSink, Subscription};
 pub use options::{Options, Target, TargetError};

@@ -105,6 +105,8 @@ impl Store {
         let options = &self.shared.options;
         let key = format!("{}:partitions", options.prefix);
         let seed = options.partitions.unwrap_or(if options.target.is_cluster() { 16 } else { 1 });
+        // Should the key be lost, jobs may still live in all partitions that there were.
+        let seed = seed.max(self.shared.partitions.load(Ordering::Relaxed));
         let slot = slot_of_key(&key);
         let ask = async |cmd: &redis::Cmd| {
             let value = self.router().call(slot, &Request::Command(cmd)).await?;

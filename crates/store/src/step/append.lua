@@ -14,7 +14,7 @@ local batch = ARGV[7] == '' and job.batch + 1 or tonumber(ARGV[7])
 if batch > job.batch + 1 then return { 'gap' } end
 local lease_until = now + tonumber(ARGV[5])
 if batch <= job.batch then
-  redis.call('HSET', KEYS[1], 'leaseUntil', int(lease_until))
+  redis.call('HSET', KEYS[1], 'leaseUntil', int(lease_until), 'leaseMs', ARGV[5])
   return { 'ok', lease_until }
 end
 local changed = append_reports(job, KEYS[2], ARGV[6], now, ARGV[2], ARGV, 8)
@@ -22,5 +22,7 @@ changed[#changed + 1] = 'batch'
 changed[#changed + 1] = int(batch)
 changed[#changed + 1] = 'leaseUntil'
 changed[#changed + 1] = int(lease_until)
+changed[#changed + 1] = 'leaseMs'
+changed[#changed + 1] = ARGV[5]
 save_job(job, changed)
 return { 'ok', lease_until }

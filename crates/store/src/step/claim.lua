@@ -2,24 +2,29 @@
 -- claim: takes the next ready job of one of the tasks and starts an attempt.
 -- KEYS  1 still:1   2 still:2
 -- ARGV  1 now or ''   2 random   3 token   4 lease ms   5… tasks, the preferred first
--- Reply {} : nothing is ready
---       | {id, task, owner, payload, attempt, maxAttempts, lease end, ms until its run limit, unclaimed ended meanwhile}
--- Repeat: recognised by the token; answers with the same job, or {} once that lease is lost.
+-- Reply {codes}: nothing is ready
+--       | {codes, id, task, owner, payload, attempt, maxAttempts, lease end, ms until its run limit}
+--       codes: of the jobs that were found late, and were ended
+-- Repeat: recognised by the token; answers with the same job, or as if nothing were ready once that lease is lost.
 local prefix = string.sub(KEYS[1], 1, -8)
 local random, token, lease = ARGV[2], ARGV[3], tonumber(ARGV[4])
 local claim_key = prefix .. 'claim:' .. token
 local now = clock(ARGV[1])
-local late = 0
+local late = {}
+
+-- A lease outlives its time while Redis is away, and its claim may be repeated then: it is remembered about as long as an
+-- attempt goes on without Redis.
+local REMEMBERED = 10 * 60 * 1000
 
 local function answer(job)
-  return { job.id, job.task, job.owner, redis.call('HGET', job.key, 'payload'), job.attempt, job.maxAttempts,
-    job.leaseUntil, math.max(0, next_limit(job) - now), late }
+  return { late, job.id, job.task, job.owner, redis.call('HGET', job.key, 'payload'), job.attempt, job.maxAttempts,
+    job.leaseUntil, math.max(0, next_limit(job) - now) }
 end
 
 local claimed = redis.call('GET', claim_key)
 if claimed then
   local job = load_job(prefix .. 'job:' .. claimed, claimed)
-  return job and job.status == 'processing' and job.lease == token and answer(job) or {}
+  return job and job.status == 'processing' and job.lease == token and answer(job) or { late }
 end
 
 -- The next job of `task` that may start; passes over those that are gone and ends those whose time is up.
@@ -33,12 +38,14 @@ local function next_job(task)
     local job = id and load_job(prefix .. 'job:' .. id, id)
     if not job or job.status ~= 'pending' then
       dequeue(prefix, { task = task, owner = owner, id = id or '' })
-    elseif end_if_late(prefix, job, now, random) then
-      late = late + 1
     else
-      dequeue(prefix, job)
-      if redis.call('ZSCORE', ready, owner) then redis.call('ZADD', ready, int(next_turn(ready)), owner) end
-      return job
+      local code = end_if_late(prefix, job, now, random)
+      if not code then
+        dequeue(prefix, job)
+        if redis.call('ZSCORE', ready, owner) then redis.call('ZADD', ready, int(next_turn(ready)), owner) end
+        return job
+      end
+      late[#late + 1] = code
     end
   end
 end
@@ -48,7 +55,7 @@ for i = 5, #ARGV do
   job = next_job(ARGV[i])
   if job then break end
 end
-if not job then return {} end
+if not job then return { late } end
 
 job.status, job.attempt, job.lease, job.leaseUntil = 'processing', job.attempt + 1, token, now + lease
 tell(prefix, job, now, random, 'started', '')
@@ -58,7 +65,7 @@ save_job(job, { 'status', 'processing', 'attempt', int(job.attempt), 'lease', to
 redis.call('HDEL', job.key, 'error', 'errorCode')
 redis.call('ZADD', prefix .. 'running:' .. job.task, int(job.leaseUntil), job.id)
 redis.call('ZADD', prefix .. 'deadlines', int(next_limit(job)), job.id)
-redis.call('SET', claim_key, job.id, 'PX', int(lease))
+redis.call('SET', claim_key, job.id, 'PX', int(math.max(lease, REMEMBERED)))
 for i = 5, #ARGV do
   if redis.call('EXISTS', prefix .. 'ready:' .. ARGV[i]) == 1 then ring(prefix, ARGV[i]) end
 end

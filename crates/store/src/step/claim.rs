@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use model::{ErrorCode, JobId, Json, Owner, Partition, Status, TaskName, Timestamp, Token};
+use model::{JobId, Json, Owner, Partition, Status, TaskName, Timestamp, Token};
 
 use super::reply::{Reply, unreadable};
 use super::{ALL, Lease, millis, random_word};
@@ -59,13 +59,17 @@ impl Store {
             call = call.arg(task);
         }
         let mut reply = Reply::new(self.router().call(keys.slot, &Request::Script(&call)).await?)?;
+        let mut late = reply.array()?;
+        while !late.is_empty() {
+            self.count_end(Status::Failed, Some(late.parse()?));
+        }
         if reply.is_empty() {
             return Ok(None);
         }
         let job = reply.parse()?;
         let (task, owner) = (reply.parse()?, reply.parse()?);
         let payload = reply.text()?;
-        let claimed = Claimed {
+        Ok(Some(Claimed {
             lease: Lease { job, token, duration },
             task,
             owner,
@@ -74,12 +78,6 @@ impl Store {
             max_attempts: reply.parse()?,
             expires_at: reply.time()?,
             time_left: Duration::from_millis(reply.parse()?),
-        };
-        let late: u64 = reply.parse()?;
-        for _ in 0..late {
-            // The few jobs whose limit passed at the head of the queue; which limit it was doesn't matter to a counter.
-            self.count_end(Status::Failed, Some(ErrorCode::Unclaimed));
-        }
-        Ok(Some(claimed))
+        }))
     }
 }

@@ -18,7 +18,7 @@ if job.status == 'cancelled' and job.lease == token then
   return { 'cancelled', job.leaseUntil }
 end
 if job.lease ~= token or job.status ~= 'processing' then
-  return job.endedBy == by and { 'ok', now, '', '' } or { 'lost' }
+  return was_ended_by(job, by) and { 'ok', now, '', '' } or { 'lost' }
 end
 if #ARGV >= 9 then
   local batch = ARGV[9] == '' and job.batch + 1 or tonumber(ARGV[9])

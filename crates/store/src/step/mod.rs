@@ -58,8 +58,12 @@ fn batch_word(batch: Batch) -> String {
     batch.map(|number| number.to_string()).unwrap_or_default()
 }
 
+/// The longest duration that a script hears of: a hundred years. Sums with the time stay far from where numbers lose digits.
+const LONGEST_MS: u64 = 100 * 365 * 24 * 3600 * 1000;
+
+/// A duration as scripts take it: no TTL may be 0, and none so large that Redis refuses it in the middle of a script.
 fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+    u64::try_from(duration.as_millis()).map_or(LONGEST_MS, |ms| ms.clamp(1, LONGEST_MS))
 }
 
 /// A random word for the marks of the events that a step writes: a script's own randomness starts alike on every server.

@@ -15,7 +15,7 @@ if job.status == 'cancelled' and job.lease == token then
   return { 'cancelled', job.leaseUntil }
 end
 if job.lease ~= token or job.status ~= 'processing' then
-  return job.endedBy == by and { 'ok', now } or { 'lost' }
+  return was_ended_by(job, by) and { 'ok', now } or { 'lost' }
 end
 retry(prefix, job, now, ARGV[2], '"the worker shut down and gave the attempt back"', nil, by)
 return { 'ok', now }

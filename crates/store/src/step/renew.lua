@@ -9,5 +9,5 @@ if values[2] ~= ARGV[2] then return { 'lost' } end
 if values[1] == 'cancelled' then return { 'cancelled', tonumber(values[3]) } end
 if values[1] ~= 'processing' then return { 'lost' } end
 local lease_until = clock(ARGV[1]) + tonumber(ARGV[3])
-redis.call('HSET', KEYS[1], 'leaseUntil', int(lease_until))
+redis.call('HSET', KEYS[1], 'leaseUntil', int(lease_until), 'leaseMs', ARGV[3])
 return { 'ok', lease_until }

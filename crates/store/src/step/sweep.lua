@@ -1,8 +1,10 @@
 #!lua flags=allow-oom
 -- sweep: does what time alone brings: leases that ran out, limits that passed, ids of jobs that expired, lost bells.
 -- KEYS  1 still:1   2 still:2
--- ARGV  1 now or ''   2 random   3 holder   4 how long the holder stays, ms   5 lease ms   6 stale after ms   7 most changes
--- Reply {'held', until}: another one sweeps this partition | {'swept', changes, ended: {status, code, …}}
+-- ARGV  1 now or ''   2 random   3 holder   4 how long the holder stays, ms   5 lease ms   6 stale after ms   7 most members
+--       to touch
+-- Reply {'held', until}: another one sweeps this partition
+--       | {'swept', changes, 1 if there may be more to do, ended: {status, code, …}}
 -- Repeat: harmless; safe if two do it.
 local prefix = string.sub(KEYS[1], 1, -8)
 local random, holder, lease, most = ARGV[2], ARGV[3], tonumber(ARGV[5]), tonumber(ARGV[7])
@@ -17,23 +19,53 @@ end
 if not last or now - last > tonumber(ARGV[6]) or last > now then grace = now + lease end
 redis.call('HSET', key, 'holder', holder, 'until', int(now + tonumber(ARGV[4])), 'last', int(now), 'grace', int(grace))
 
-local changes, ended = 0, {}
+-- Every member that is touched is moved to a later time, or goes: so a round of sweeps comes to an end. Scores put right
+-- are no changes.
+local changes, touched, ended = 0, 0, {}
+local function touch(zset, id, score)
+  touched = touched + 1
+  if score then redis.call('ZADD', zset, int(score), id) else redis.call('ZREM', zset, id) end
+end
 local function count(status, code)
   changes = changes + 1
   ended[#ended + 1] = status
   ended[#ended + 1] = code
 end
 
--- Leases. The job's hash knows better than the score, which is from the claim.
+-- The members of `zset` whose time has come, as many as may still be touched.
+local function due(zset)
+  return redis.call('ZRANGEBYSCORE', zset, '-inf', int(now), 'LIMIT', 0, int(math.max(0, most - touched)))
+end
+
+-- When a lease ends. The job's hash knows better than the score, which is from the claim. After a break each attempt has its
+-- own lease's length to come back.
+local function lease_end(job)
+  if job.status ~= 'processing' then return job.leaseUntil end
+  return math.max(job.leaseUntil, grace + math.max(0, job.leaseMs - lease))
+end
+
 local function sweep_running(task)
   local running = prefix .. 'running:' .. task
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', running, '-inf', int(now), 'LIMIT', 0, int(most - changes))) do
+  -- A clock that went back left leases that end too late: none is longer than its length from now.
+  for _, id in ipairs(redis.call('ZREVRANGEBYSCORE', running, '+inf', '(' .. int(now + lease), 'LIMIT', 0,
+      int(math.max(0, most - touched)))) do
     local job = load_job(prefix .. 'job:' .. id, id)
-    if job and job.lease ~= '' and job.leaseUntil > now then
-      redis.call('ZADD', running, int(job.leaseUntil), id)
+    local latest = now + (job and job.leaseMs or 0)
+    if job and job.leaseUntil > latest then
+      job.leaseUntil = latest
+      redis.call('HSET', job.key, 'leaseUntil', int(latest))
+    end
+    local score = job and lease_end(job) or now
+    if score < tonumber(redis.call('ZSCORE', running, id)) then touch(running, id, score) end
+  end
+  for _, id in ipairs(due(running)) do
+    local job = load_job(prefix .. 'job:' .. id, id)
+    if job and job.lease ~= '' and lease_end(job) > now then
+      touch(running, id, lease_end(job))
     elseif not job or job.status ~= 'processing' then
-      redis.call('ZREM', running, id)
-    elseif now >= grace then
+      touch(running, id)
+    else
+      touched = touched + 1
       count(retry_or_fail(prefix, job, now, random, '"the worker vanished: the lease of attempt ' .. job.attempt ..
         ' ran out"', 'lost', ''), 'lost')
     end
@@ -41,38 +73,39 @@ local function sweep_running(task)
 end
 
 for _, task in ipairs(redis.call('SMEMBERS', prefix .. 'tasks')) do
-  if changes < most then sweep_running(task) end
+  sweep_running(task)
   if redis.call('EXISTS', prefix .. 'ready:' .. task) == 1 then ring(prefix, task) end
 end
 
 -- Limits. A member whose job has a later limit, or none, is put right.
 local deadlines = prefix .. 'deadlines'
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', deadlines, '-inf', int(now), 'LIMIT', 0, int(math.max(0, most - changes)))) do
+for _, id in ipairs(due(deadlines)) do
   local job = load_job(prefix .. 'job:' .. id, id)
   if not job or is_terminal(job.status) then
-    redis.call('ZREM', deadlines, id)
+    touch(deadlines, id)
   else
     local code = end_if_late(prefix, job, now, random)
     if code then
+      touched = touched + 1
       count('failed', code)
     else
-      redis.call('ZADD', deadlines, int(next_limit(job)), id)
+      touch(deadlines, id, next_limit(job))
     end
   end
 end
 
 -- Indexes shed the ids of jobs that Redis has forgotten.
 local expiry = prefix .. 'expiry'
-for _, member in ipairs(redis.call('ZRANGEBYSCORE', expiry, '-inf', int(now), 'LIMIT', 0, int(math.max(0, most - changes)))) do
+for _, member in ipairs(due(expiry)) do
   local owner, id = string.match(member, '^(.*):(.-)$')
   local expires = redis.call('HGET', prefix .. 'job:' .. id, 'expiresAt')
-  if expires and tonumber(expires) > now then
-    redis.call('ZADD', expiry, expires, member)
-  elseif not expires then
+  if expires then
+    touch(expiry, member, math.max(tonumber(expires), now + 1000))
+  else
     redis.call('ZREM', prefix .. 'jobsof:' .. owner, id)
     redis.call('ZREM', prefix .. 'failedof:' .. owner, id)
-    redis.call('ZREM', expiry, member)
+    touch(expiry, member)
     changes = changes + 1
   end
 end
-return { 'swept', changes, ended }
+return { 'swept', changes, touched >= most and 1 or 0, ended }

@@ -14,16 +14,18 @@ use crate::{Store, StoreError, SweepOptions};
 
 static SWEEP: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("sweep.lua"), ALL));
 
-/// The most changes that one sweep makes: a script holds up everybody else.
-pub(crate) const MOST_CHANGES: u64 = 100;
+/// The most members of queues and indexes that one sweep touches: a script holds up everybody else.
+const MOST: u64 = 100;
 
 /// What a sweep came to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Swept {
     /// Another process sweeps this partition until then.
     Held(Timestamp),
-    /// So many changes; there may be more if it is the most that a sweep makes.
+    /// So many changes, and nothing more is to be done now.
     Changed(u64),
+    /// So many changes; there may be more: a sweep does no more than so much at once, since a script holds up everybody else.
+    More(u64),
 }
 
 impl Store {
@@ -44,13 +46,14 @@ impl Store {
             .arg(millis(options.interval.saturating_mul(3)))
             .arg(millis(options.lease))
             .arg(millis(stale))
-            .arg(MOST_CHANGES);
+            .arg(MOST);
         let mut reply = Reply::new(self.router().call(keys.slot, &Request::Script(&call)).await?)?;
         let word = reply.text()?;
         match word.as_str() {
             "held" => Ok(Swept::Held(reply.time()?)),
             "swept" => {
                 let changes = reply.parse()?;
+                let is_more = reply.text()? == "1";
                 let mut ended = reply.array()?;
                 while !ended.is_empty() {
                     let (status, code) = (ended.text()?, ended.text()?);
@@ -58,7 +61,7 @@ impl Store {
                         self.count_end(status, code.parse().ok());
                     }
                 }
-                Ok(Swept::Changed(changes))
+                Ok(if is_more { Swept::More(changes) } else { Swept::Changed(changes) })
             }
             _ => Err(unreadable(&word)),
         }

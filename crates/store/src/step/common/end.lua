@@ -8,7 +8,7 @@ local function finish(prefix, job, now, random, status, fields, private, more, b
   local was = job.status
   tell(prefix, job, now, random, status, fields, private)
   local expires = now + job.retention
-  local changed = { 'status', status, 'finishedAt', int(job.at), 'expiresAt', int(expires), 'endedBy', by }
+  local changed = { 'status', status, 'finishedAt', int(job.at), 'expiresAt', int(expires), 'endedBy', with_end(job, by) }
   for _, value in ipairs(more) do changed[#changed + 1] = value end
   job.status = status
   save_job(job, changed)
@@ -54,7 +54,7 @@ local function retry(prefix, job, now, random, error, code, by)
   job.status = 'pending'
   tell(prefix, job, now, random, 'retrying', ',"error":' .. error .. ',"errorCode":' .. (code and '"' .. code .. '"' or 'null') ..
     ',"retryAt":"' .. rfc3339(math.max(now, job.at)) .. '"')
-  save_job(job, { 'status', 'pending', 'error', error, 'errorCode', code or '', 'endedBy', by,
+  save_job(job, { 'status', 'pending', 'error', error, 'errorCode', code or '', 'endedBy', with_end(job, by),
     'givenBack', int(job.givenBack + (code and 0 or 1)) })
   redis.call('ZADD', prefix .. 'deadlines', int(next_limit(job)), job.id)
   enqueue(prefix, job)
@@ -75,13 +75,13 @@ local function end_if_late(prefix, job, now, random)
   local code, error
   if job.status == 'pending' and job.attempt == 0 and now >= job.queueLimit then
     code = 'unclaimed'
-    error = string.format('"no worker took the job within %g s (queueTimeout)"', (job.queueLimit - job.createdAt) / 1000)
+    error = '"no worker took the job within ' .. (job.queueLimit - job.createdAt) / 1000 .. ' s (queueTimeout)"'
   elseif now >= job.deadline then
     code = 'timeout'
-    error = string.format('"the job did not end within %g s (deadline)"', (job.deadline - job.createdAt) / 1000)
+    error = '"the job did not end within ' .. (job.deadline - job.createdAt) / 1000 .. ' s (deadline)"'
   elseif job.status == 'processing' and now >= job.startedAt + job.timeout then
     code = 'timeout'
-    error = string.format('"attempt %d ran longer than %g s (timeout)"', job.attempt, job.timeout / 1000)
+    error = '"attempt ' .. job.attempt .. ' ran longer than ' .. job.timeout / 1000 .. ' s (timeout)"'
   else
     return nil
   end

@@ -24,6 +24,18 @@ local function save_job(job, more)
     'logBytes', string.format('%d', job.logBytes), unpack(more))
 end
 
+-- The calls that ended attempts of this job, or the job: by them a repeat is recognised, also after another one's end. The
+-- newest are kept.
+local ENDS_MAX = 512
+
+local function was_ended_by(job, by) return string.find(job.endedBy, by .. ';', 1, true) ~= nil end
+
+-- What is kept once `by` has ended something ('' is nobody who would repeat it).
+local function with_end(job, by)
+  if by == '' then return job.endedBy end
+  return string.sub(job.endedBy .. by .. ';', -ENDS_MAX)
+end
+
 local function int(n) return string.format('%d', n) end
 
 local function is_terminal(status) return status == 'completed' or status == 'failed' or status == 'cancelled' end

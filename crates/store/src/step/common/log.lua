@@ -17,8 +17,11 @@ local function append_event(job, log, live, now, random, kind, fields)
   local entry = head .. ' ' .. kind .. ' ' .. base .. fields .. '}'
 
   local length = redis.call('RPUSH', log, entry)
-  -- A log that is new, or was deleted behind our back, has no TTL yet.
-  if length == 1 then redis.call('PEXPIRE', log, string.format('%d', math.max(1, job.expiresAt - now))) end
+  -- A log that is new, or was deleted behind our back, has no TTL yet, and no bytes but these.
+  if length == 1 then
+    redis.call('PEXPIRE', log, string.format('%d', math.max(1, job.expiresAt - now)))
+    job.logBytes = 0
+  end
   job.logBytes = job.logBytes + #entry
   while length > 1 and (length > job.logMax or job.logBytes > job.logMaxBytes) do
     job.logBytes = job.logBytes - #redis.call('LPOP', log)
