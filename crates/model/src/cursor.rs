@@ -18,6 +18,11 @@ impl Mark {
     pub const fn from_bytes(bytes: [u8; 3]) -> Self {
         Self(bytes)
     }
+
+    /// Its three bytes.
+    pub const fn to_bytes(self) -> [u8; 3] {
+        self.0
+    }
 }
 
 impl FromStr for Mark {

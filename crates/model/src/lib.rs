@@ -12,6 +12,7 @@ pub mod json;
 pub mod name;
 pub mod replay;
 pub mod report;
+pub mod several;
 pub mod stream_token;
 pub mod token;
 pub mod wire;

@@ -1,0 +1,163 @@
+//! The id of a frame on a stream of several logs: one cursor for each, in one opaque word.
+//!
+//! Base64url of: four bytes that say which logs it is of, then for each log in their order a LEB128 varint and, unless it is 0, a
+//! mark of three bytes. The varint is the seq + 1; 0 is a log of which it was told that it is gone.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest, Sha256};
+
+use crate::cursor::BadCursor;
+use crate::{Cursor, JobId, Mark};
+
+/// Which logs a stream is of; a cursor of another stream is none of this one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ListHash([u8; 4]);
+
+impl ListHash {
+    /// Of the jobs `jobs`, in this order.
+    pub fn of_jobs(jobs: &[JobId]) -> Self {
+        let mut hash = Sha256::new();
+        for job in jobs {
+            hash.update(job.to_string());
+        }
+        Self::first_of(&hash.finalize())
+    }
+
+    /// Of an owner's feed, whatever the number of its partitions.
+    pub fn of_feed() -> Self {
+        Self::first_of(&Sha256::digest("feed"))
+    }
+
+    fn first_of(hash: &[u8]) -> Self {
+        let mut first = [0; 4];
+        first.copy_from_slice(&hash[..4]);
+        Self(first)
+    }
+}
+
+/// What a stream has told of one of its logs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Seen {
+    /// Everything up to this event.
+    UpTo(Cursor),
+    /// That it doesn't exist, or no longer.
+    Gone,
+}
+
+impl Seen {
+    /// Nothing yet.
+    pub const NOTHING: Self = Self::UpTo(Cursor::START);
+}
+
+/// The id of a frame after which the stream has told `seen` of its logs.
+pub fn encode(list: ListHash, seen: &[Seen]) -> String {
+    let mut bytes = list.0.to_vec();
+    for seen in seen {
+        match seen {
+            Seen::Gone => bytes.push(0),
+            Seen::UpTo(cursor) => {
+                put_varint(&mut bytes, cursor.seq.saturating_add(1));
+                bytes.extend(cursor.mark.to_bytes());
+            }
+        }
+    }
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// What the stream of `list` had told of its logs when it wrote the id `text`; at most `most` of them.
+pub fn decode(text: &str, list: ListHash, most: usize) -> Result<Vec<Seen>, BadCursor> {
+    let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| BadCursor)?;
+    let mut rest = bytes.strip_prefix(&list.0).ok_or(BadCursor)?;
+    let mut seen = Vec::new();
+    while !rest.is_empty() {
+        if seen.len() == most {
+            return Err(BadCursor);
+        }
+        let number = take_varint(&mut rest).ok_or(BadCursor)?;
+        seen.push(match number.checked_sub(1) {
+            None => Seen::Gone,
+            Some(seq) => {
+                let (mark, after) = rest.split_first_chunk().ok_or(BadCursor)?;
+                rest = after;
+                Seen::UpTo(Cursor::new(seq, Mark::from_bytes(*mark)))
+            }
+        });
+    }
+    Ok(seen)
+}
+
+fn put_varint(out: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        #[expect(clippy::cast_possible_truncation, reason = "the low seven bits")]
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "less than 0x80")]
+    out.push(number as u8);
+}
+
+/// Takes a varint of at most 64 bits, in its shortest form.
+fn take_varint(bytes: &mut &[u8]) -> Option<u64> {
+    let mut number = 0_u64;
+    for shift in (0..64).step_by(7) {
+        let (&byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        let bits = u64::from(byte & 0x7f);
+        if bits << shift >> shift != bits {
+            return None;
+        }
+        number |= bits << shift;
+        if byte < 0x80 {
+            return (byte != 0 || shift == 0).then_some(number);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn seen() -> impl Strategy<Value = Seen> {
+        let cursor =
+            (0..u64::MAX, any::<[u8; 3]>()).prop_map(|(seq, mark)| Cursor::new(seq, Mark::from_bytes(mark)));
+        prop_oneof![Just(Seen::Gone), Just(Seen::NOTHING), cursor.prop_map(Seen::UpTo)]
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(all in prop::collection::vec(seen(), 0..100)) {
+            let list = ListHash::of_feed();
+            prop_assert_eq!(decode(&encode(list, &all), list, 100), Ok(all));
+        }
+
+        #[test]
+        fn nothing_that_is_read_was_not_written(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
+            let list = ListHash::of_feed();
+            let text = URL_SAFE_NO_PAD.encode([&list.0[..], &bytes].concat());
+            if let Ok(all) = decode(&text, list, 100) {
+                prop_assert_eq!(encode(list, &all), text);
+            }
+        }
+    }
+
+    #[test]
+    fn another_stream_has_other_cursors() {
+        let jobs: Vec<JobId> =
+            ["019ab3c4-5d6e-7f80-9a1b-2c3d4e5f6000", "019ab3c4-5d6e-7f80-9a1b-2c3d4e5f6001"]
+                .map(|id| id.parse().unwrap())
+                .into();
+        let turned: Vec<_> = jobs.iter().rev().copied().collect();
+        let text = encode(ListHash::of_jobs(&jobs), &[Seen::NOTHING, Seen::Gone]);
+        assert!(decode(&text, ListHash::of_jobs(&jobs), 2).is_ok());
+        for (list, most) in
+            [(ListHash::of_jobs(&turned), 2), (ListHash::of_feed(), 2), (ListHash::of_jobs(&jobs), 1)]
+        {
+            assert_eq!(decode(&text, list, most), Err(BadCursor));
+        }
+        assert_eq!(decode("17-4f2a9c", ListHash::of_jobs(&jobs), 2), Err(BadCursor));
+    }
+}
