@@ -127,7 +127,8 @@ impl Router {
         }
     }
 
-    /// As [`Self::call`], but `None` at once if the slot is moving and holds the request up: then it did not happen.
+    /// As [`Self::call`], but `None` at once if the slot is moving and holds the request up, and it surely did not happen: no
+    /// try before had a lost reply.
     pub(crate) async fn call_or_moving(
         &self,
         slot: Slot,
@@ -146,6 +147,7 @@ impl Router {
         let mut backoff = Backoff::of_call();
         let mut route = Route::Slot;
         let mut cause: Option<RedisError> = None;
+        let mut may_have_happened = false;
         loop {
             let Ok(tried) = timeout_at(deadline, self.try_once(slot, request, route)).await else {
                 return Err(self.out_of_patience(cause));
@@ -159,7 +161,8 @@ impl Router {
             route = Route::Slot;
             match verdict {
                 Verdict::Full | Verdict::Refused => return Err(final_error(&error)),
-                Verdict::TryAgain if is_moving_enough => return Ok(None),
+                Verdict::TryAgain if is_moving_enough && !may_have_happened => return Ok(None),
+                Verdict::Lost => may_have_happened = true,
                 Verdict::Moved | Verdict::Ask => {
                     if let Some(named) = self.named_by(slot, &error).await {
                         route =

@@ -151,6 +151,38 @@ async fn when_replies_are_lost_every_call_is_answered_with_its_own_reply() {
 }
 
 #[tokio::test]
+async fn a_moving_slot_is_no_refusal_of_what_may_have_happened_before() {
+    static SCRIPT: std::sync::OnceLock<Script> = std::sync::OnceLock::new();
+    let text = "#!lua\nlocal n = redis.call('INCR', KEYS[1]) \
+        if redis.call('EXISTS', KEYS[2]) == 1 then return redis.error_reply('TRYAGAIN it moves') end return n";
+    let script = SCRIPT.get_or_init(|| Script::new(text, &[]));
+    let server = RedisServer::start().await;
+    let proxy = Proxy::start(server.addr()).await;
+    let (router, _) = router(&proxy.url());
+    let mut redis = server.client().await;
+    let slot = slot_of_key("calls");
+    let call = || script.call(vec!["calls".into(), "moving".into()]);
+    cmd("SET").arg(&["moving", "1"]).exec_async(&mut redis).await.unwrap();
+    let refused = router.call_or_moving(slot, &Request::Script(&call())).await.unwrap();
+    assert_eq!(refused, None, "nothing happened");
+
+    cmd("DEL").arg("moving").exec_async(&mut redis).await.unwrap();
+    proxy.close_every_nth_reply(1);
+    let mut calling = JoinSet::new();
+    let asking = router.clone();
+    calling.spawn(async move { asking.call_or_moving(slot, &Request::Script(&call())).await });
+    eventually(LONG, "it happened, and its reply was lost", async || proxy.replies_swallowed() > 0).await;
+    cmd("SET").arg(&["moving", "1"]).exec_async(&mut redis).await.unwrap();
+    let calls = async || cmd("GET").arg("calls").query_async::<u32>(&mut redis.clone()).await.unwrap();
+    let before = calls().await;
+    proxy.pass();
+    eventually(LONG, "it is held up", async || calls().await > before).await;
+    cmd("DEL").arg("moving").exec_async(&mut redis).await.unwrap();
+    let answer = calling.join_all().await.pop().unwrap().unwrap();
+    assert!(matches!(answer, Some(Value::Int(_))), "{answer:?}");
+}
+
+#[tokio::test]
 async fn a_silent_connection_is_dropped_for_all_who_wait_on_it() {
     let server = RedisServer::start().await;
     let proxy = Proxy::start(server.addr()).await;
