@@ -2,6 +2,7 @@
 
 use std::io;
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use service::config::Config;
@@ -21,6 +22,8 @@ const WATCH: Range<Duration> = Duration::from_millis(800)..Duration::from_millis
 pub(crate) struct Roles {
     shutdown: Shutdown,
     running: Vec<JoinHandle<io::Result<()>>>,
+    /// All roles of a process have one Redis: what is wrong with it is said once.
+    has_asked: AtomicBool,
 }
 
 /// What each role has for itself, so that several in one process count and are ready apart.
@@ -50,7 +53,7 @@ pub(crate) enum RoleError {
 
 impl Roles {
     pub(crate) fn new(shutdown: Shutdown) -> Self {
-        Self { shutdown, running: Vec::new() }
+        Self { shutdown, running: Vec::new(), has_asked: AtomicBool::new(false) }
     }
 
     /// Makes what a role has for itself, and begins to sweep and to watch the store for it. Within a Tokio runtime.
@@ -60,6 +63,9 @@ impl Roles {
         let (tasks, stop) = (self.shutdown.tasks(), self.shutdown.soft());
         tasks.spawn(store::sweep_until(store.clone(), parts::sweep_options(config), stop.clone()));
         tasks.spawn(watch(store.clone(), health.clone(), stop.clone()));
+        if !self.has_asked.swap(true, Ordering::Relaxed) {
+            tasks.spawn(warn_of_losses(store.clone(), stop.clone()));
+        }
         let metrics = Metrics::new();
         metrics.extend(|registry| store.counters().register(registry));
         Own { store, health, metrics }
@@ -124,4 +130,20 @@ async fn watch(store: Store, health: Health, stop: CancellationToken) {
         }
     };
     stop.run_until_cancelled(watching).await;
+}
+
+/// Says loudly what Redis is set to lose, once it can be asked.
+async fn warn_of_losses(store: Store, stop: CancellationToken) {
+    let asking = async {
+        loop {
+            match store.check_policy().await {
+                Ok(sentences) => return sentences,
+                Err(error) => tracing::debug!(%error, "Redis' settings can't be read yet"),
+            }
+            tokio::time::sleep(rand::random_range(WATCH)).await;
+        }
+    };
+    for sentence in stop.run_until_cancelled(asking).await.into_iter().flatten() {
+        tracing::warn!("{sentence}");
+    }
 }

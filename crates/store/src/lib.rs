@@ -30,6 +30,7 @@ mod keys;
 pub mod live;
 mod options;
 mod partition;
+mod policy;
 mod script;
 pub mod step;
 mod store;
