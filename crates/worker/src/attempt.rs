@@ -188,7 +188,7 @@ impl Desk {
         let mut backoff = Backoff::new();
         loop {
             let refusal = match self.outgoing.part() {
-                _ if is_bare => match self.holding.end(end, None).await {
+                _ if is_bare => match self.holding.end(end, None, &[]).await {
                     Ok(ended) => return Ok(ended),
                     Err(refusal) => refusal,
                 },
@@ -204,7 +204,10 @@ impl Desk {
                 }
                 Parting::Last(rest) => {
                     self.outgoing.trying();
-                    match self.holding.end(end, rest.as_deref()).await {
+                    // With a number also where nothing is left: then it says whether what came before is still there.
+                    let number = Some(self.outgoing.next_number());
+                    let reports = rest.as_deref().map_or(&[][..], |rest| &rest.reports);
+                    match self.holding.end(end, number, reports).await {
                         Ok(ended) => return Ok(ended),
                         Err(refusal) => refusal,
                     }

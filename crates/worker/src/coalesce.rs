@@ -305,6 +305,11 @@ impl Outbox {
         }
     }
 
+    /// The number of the batch in flight, or else of the next one.
+    pub(crate) const fn next_number(&self) -> u64 {
+        self.next_number
+    }
+
     /// What goes next, once closed.
     pub(crate) fn part(&mut self, now: Duration) -> Parting {
         match self.take(now) {

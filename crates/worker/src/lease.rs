@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use model::Report;
 use parking_lot::Mutex;
 use store::{End, Ended, Lease, Store, StoreError, WorkError};
 use tokio::sync::Notify;
@@ -111,9 +112,13 @@ impl Holding {
         if self.note(answer)?.cancelled { Err(Refusal::Gone(Gone::Cancelled)) } else { Ok(()) }
     }
 
-    /// Ends the attempt, once, with its last reports.
-    pub(crate) async fn end(&self, end: &End, rest: Option<&Batch>) -> Result<Ended, Refusal> {
-        let (number, reports) = rest.map_or((None, &[][..]), |rest| (Some(rest.number), &rest.reports));
+    /// Ends the attempt, once, with its last reports as write `number`.
+    pub(crate) async fn end(
+        &self,
+        end: &End,
+        number: Option<u64>,
+        reports: &[Report],
+    ) -> Result<Ended, Refusal> {
         self.note(self.store.end(&self.lease, end, number, reports).await)
     }
 

@@ -140,6 +140,11 @@ impl Outgoing {
         self.outbox.lock().part(self.now())
     }
 
+    /// The number of the batch in flight, or else of the next one.
+    pub(crate) fn next_number(&self) -> u64 {
+        self.outbox.lock().next_number()
+    }
+
     /// All that is left goes with the end, if that is safe.
     pub(crate) fn gather(&self) {
         self.outbox.lock().gather(self.now());

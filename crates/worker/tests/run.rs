@@ -20,6 +20,7 @@ use model::{ErrorCode, Json, Status};
 use service::stop::Finished;
 use store::NewJob;
 use testkit::eventually;
+use tokio::sync::Notify;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use worker::{Exec, Failure, Options, Outcome, OutcomeLabels};
@@ -242,18 +243,47 @@ async fn reports_that_redis_has_lost_bring_another_attempt() {
     let _worker = bench.worker(options(), counter(100));
     let id = bench.submit(new_job()).await;
     eventually(LONG, "some outputs", async || bench.outputs(id).await.len() > 10).await;
-    // As if a failover had brought back an older state.
-    let mut redis = bench.server.client().await;
-    let keys = testkit::redis::dump(&mut redis).await;
-    let key = keys.iter().find(|info| info.key.ends_with(&format!("job:{id}"))).unwrap();
-    let mut cmd = testkit::redis::cmd("HSET");
-    cmd.arg(&key.key).arg("batch").arg(1).exec_async(&mut redis).await.unwrap();
-
+    set_batch(&bench, id, 1).await;
     let job = bench.ended(id).await;
     assert_eq!((job.status, job.attempt), (Status::Completed, 2));
     let events = bench.events(id).await;
     let retrying = events.iter().find(|event| event["type"] == "retrying").unwrap();
     assert_eq!(retrying["errorCode"], "lost");
+}
+
+#[tokio::test]
+async fn reports_that_redis_has_lost_are_missed_by_an_end_without_reports() {
+    let bench = Bench::start().await;
+    let gate = Arc::new(Notify::new());
+    let opener = Arc::clone(&gate);
+    let _worker = bench.worker(
+        options(),
+        Act(move |ctx: worker::Context, _| {
+            let gate = Arc::clone(&gate);
+            async move {
+                ctx.output(&json(1)).await?;
+                if ctx.attempt() == 1 {
+                    gate.notified().await;
+                }
+                Ok(Json::null())
+            }
+        }),
+    );
+    let id = bench.submit(new_job()).await;
+    eventually(LONG, "the output", async || bench.outputs(id).await.len() == 1).await;
+    set_batch(&bench, id, 0).await;
+    opener.notify_one();
+    let job = bench.ended(id).await;
+    assert_eq!((job.status, job.attempt), (Status::Completed, 2));
+}
+
+/// As if a failover had brought back an older state.
+async fn set_batch(bench: &Bench, id: model::JobId, batch: u64) {
+    let mut redis = bench.server.client().await;
+    let keys = testkit::redis::dump(&mut redis).await;
+    let key = keys.iter().find(|info| info.key.ends_with(&format!("job:{id}"))).unwrap();
+    let mut cmd = testkit::redis::cmd("HSET");
+    cmd.arg(&key.key).arg("batch").arg(batch).exec_async(&mut redis).await.unwrap();
 }
 
 #[tokio::test]
@@ -357,11 +387,15 @@ async fn an_attempt_that_was_replaced_stops() {
     let id = bench.submit(NewJob { max_attempts: 1, ..new_job() }).await;
     bench.reaches(id, Status::Processing).await;
     // The sweep of another clock finds the lease run out, after the grace that a jumping clock brings.
-    let options = store::SweepOptions { interval: Duration::from_secs(1), lease: Duration::ZERO };
+    let options = store::SweepOptions { interval: Duration::from_secs(1), lease: bench::LEASE };
     let later = bench.store.job(id).await.unwrap().unwrap().created_at.plus(Duration::from_mins(10));
     eventually(LONG, "the lease is taken", async || {
-        let swept = bench.store.at(later).sweep(id.partition(), "test", &options).await;
-        swept.is_ok() && bench.job(id).await.status.is_terminal()
+        // Each second of a lease, unless the bench's own sweep comes in between.
+        for second in 0..=bench::LEASE.as_secs() {
+            let now = later.plus(Duration::from_secs(second));
+            bench.store.at(now).sweep(id.partition(), "test", &options).await.unwrap();
+        }
+        bench.job(id).await.status.is_terminal()
     })
     .await;
     assert_eq!(bench.job(id).await.error_code, Some(ErrorCode::Lost));
