@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use axum::http::HeaderMap;
-use axum::http::header::{CONTENT_TYPE, EXPECT};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, EXPECT};
 use http_body::Body as HttpBody;
 use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
@@ -31,7 +31,7 @@ impl<T: DeserializeOwned> FromRequest<App> for JsonBody<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
-        if !is_json(request.headers())? {
+        if !is_json(request.headers())? || is_encoded(request.headers())? {
             return Err(Problem::UnsupportedMediaType);
         }
         let jobs = &app.config().jobs;
@@ -50,6 +50,12 @@ fn is_json(headers: &HeaderMap) -> Result<bool, Problem> {
         single(headers, &CONTENT_TYPE)?.unwrap_or_default().split(';').next().unwrap_or_default().trim();
     let essence = essence.to_ascii_lowercase();
     Ok(essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json")))
+}
+
+/// Whether the body is compressed or otherwise encoded, which nothing here undoes.
+fn is_encoded(headers: &HeaderMap) -> Result<bool, Problem> {
+    let coding = single(headers, &CONTENT_ENCODING)?.unwrap_or_default();
+    Ok(!coding.is_empty() && !coding.eq_ignore_ascii_case("identity"))
 }
 
 /// All of `body`, if it is no longer than `limit` and never pauses for longer than `pause`.

@@ -50,7 +50,7 @@ pub(crate) enum Problem {
     SlowBody,
     #[error("{0}")]
     TooLarge(String),
-    #[error("Send the body as `Content-Type: application/json`.")]
+    #[error("Send the body as `Content-Type: application/json`, not compressed.")]
     UnsupportedMediaType,
     #[error("There is no task `{0}`; the tasks are: {1}.")]
     UnknownTask(String, String),

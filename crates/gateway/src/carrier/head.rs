@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -13,15 +13,30 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 /// Whether a request of this connection is being answered. Clones are the same.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Serving(Arc<AtomicBool>);
+pub(crate) struct Serving(Arc<AtomicUsize>);
+
+/// How many answers were begun and ended: odd while there is one. An answer may be over before the socket is looked at
+/// again, so a mere yes or no would hide it.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+struct Turn(usize);
+
+impl Turn {
+    const fn is_answer(self) -> bool {
+        self.0 % 2 == 1
+    }
+}
 
 impl Serving {
     /// Runs `answer` as the answer to the request whose head has just arrived.
     pub(crate) async fn during<F: Future>(&self, answer: F) -> F::Output {
-        self.0.store(true, Relaxed);
+        self.0.fetch_add(1, Relaxed);
         let answered = answer.await;
-        self.0.store(false, Relaxed);
+        self.0.fetch_add(1, Relaxed);
         answered
+    }
+
+    fn turn(&self) -> Turn {
+        Turn(self.0.load(Relaxed))
     }
 }
 
@@ -31,6 +46,8 @@ pub(crate) struct HeadLimit<T> {
     socket: T,
     limit: Duration,
     serving: Serving,
+    /// Where the connection stood at the last read.
+    turn: Turn,
     /// Since when a head has been arriving.
     since: Option<Instant>,
     /// Runs only while a head is late.
@@ -40,7 +57,7 @@ pub(crate) struct HeadLimit<T> {
 impl<T> HeadLimit<T> {
     /// `socket`, new, with that limit; its requests are answered within `serving`.
     pub(crate) fn new(socket: T, limit: Duration, serving: Serving) -> Self {
-        Self { socket, limit, serving, since: Some(Instant::now()), late: None }
+        Self { socket, limit, serving, turn: Turn::default(), since: Some(Instant::now()), late: None }
     }
 
     fn judge(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -56,11 +73,15 @@ impl<T: AsyncRead + Unpin> AsyncRead for HeadLimit<T> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let read = Pin::new(&mut self.socket).poll_read(cx, buf);
-        if self.serving.0.load(Relaxed) {
+        let turn = self.serving.turn();
+        if turn != self.turn {
+            self.turn = turn;
             self.since = None;
             self.late = None;
+        }
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.socket).poll_read(cx, buf);
+        if turn.is_answer() {
             return read;
         }
         if buf.filled().len() > before {
@@ -142,6 +163,13 @@ mod tests {
         };
         serving.during(slow_body).await;
         assert!(timeout(3 * LIMIT, socket.read_u8()).await.is_err(), "idle");
+        theirs.write_all(b"h").await.unwrap();
+        socket.read_u8().await.unwrap();
+        serving.during(async {}).await;
+        assert!(
+            timeout(3 * LIMIT, socket.read_u8()).await.is_err(),
+            "idle after an answer that took no time"
+        );
         theirs.write_all(b"h").await.unwrap();
         socket.read_u8().await.unwrap();
         let began = Instant::now();
