@@ -27,7 +27,7 @@ const POLL_AFTER: u32 = 3;
 /// So many frames in a row that break the stream's promise are too many. One could be a proxy's mischief.
 const STUMBLES: u32 = 3;
 /// So often the events up to the end are asked for when a poll has told the end.
-const LAST_TRIES: u32 = 3;
+const LAST_TRIES: u32 = 2;
 /// A stream that lived so long did its work, even if nothing happened to the job meanwhile.
 const LIVED: Duration = Duration::from_secs(10);
 /// The longest time between two tries of a stream that can't be had, unless the rules say more.
@@ -242,6 +242,7 @@ impl State {
                 if job.status.is_terminal() {
                     // A response that ends comes through whatever holds streams back.
                     self.phase = Phase::Stream;
+                    self.failures = 0;
                     self.closing = Some(Closing { job, tries: LAST_TRIES });
                     return None;
                 }
