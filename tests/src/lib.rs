@@ -7,6 +7,7 @@
 )]
 
 mod answer;
+mod balancer;
 mod behind;
 mod client;
 mod counted;
@@ -20,6 +21,7 @@ mod system;
 mod wire;
 
 pub use answer::Answer;
+pub use balancer::{Balancer, Balances};
 pub use behind::{Behind, Saved};
 pub use client::Client;
 pub use counted::{assert_counted, assert_counted_at_once, brief, data, turns};

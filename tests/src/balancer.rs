@@ -1,0 +1,91 @@
+//! A load balancer before the gateways, run with the configuration that `examples/loadbalancer` ships.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use testkit::process::Jobcast;
+use testkit::{free_port, wait_port};
+
+use crate::{Client, SOON, repository};
+
+/// Which one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Balances {
+    /// `haproxy.cfg`.
+    Haproxy,
+    /// `nginx.conf`.
+    Nginx,
+}
+
+/// A running load balancer. Dropping it kills it.
+#[derive(Debug)]
+pub struct Balancer {
+    process: Jobcast,
+    client: Client,
+    /// What its log calls each gateway.
+    names: [String; 2],
+}
+
+/// As nginx wants it: all of its files in one folder, and its own where it may write. Its own user couldn't: the folder is ours.
+const NGINX: &str = r#"
+cp "$EXAMPLES/nginx.conf" . &&
+printf 'server %s max_fails=1 fail_timeout=1s;\n' $GATEWAYS > gateways.conf &&
+echo "listen $LISTEN; client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi;
+    uwsgi_temp_path uwsgi; scgi_temp_path scgi;" > listen.conf &&
+exec "$NGINX" -p "$PWD" -c "$PWD/nginx.conf" -g 'daemon off; user root;'
+"#;
+
+impl Balancer {
+    /// Starts one before two gateways, addresses as `127.0.0.1:8080`; it accepts connections when this returns.
+    pub async fn start(which: Balances, gateways: [&str; 2]) -> Self {
+        let examples = repository().join("examples/loadbalancer");
+        let listen = format!("127.0.0.1:{}", free_port());
+        let process = match which {
+            Balances::Haproxy => Jobcast::builder()
+                .program(installed("haproxy"))
+                .args(["-db", "-f"])
+                .arg(examples.join("haproxy.cfg"))
+                .env("JOBCAST_LISTEN", &listen)
+                .env("JOBCAST_GATEWAY_1", gateways[0])
+                .env("JOBCAST_GATEWAY_2", gateways[1]),
+            Balances::Nginx => Jobcast::builder()
+                .program("sh")
+                .args(["-c", NGINX])
+                .env("NGINX", installed("nginx"))
+                .env("EXAMPLES", &examples)
+                .env("GATEWAYS", gateways.join(" "))
+                .env("LISTEN", &listen),
+        }
+        .start();
+        wait_port(&listen, SOON).await;
+        let names = match which {
+            Balances::Haproxy => ["gateways/gateway1", "gateways/gateway2"].map(str::to_owned),
+            Balances::Nginx => gateways.map(str::to_owned),
+        };
+        Self { process, client: Client::new(format!("http://{listen}")), names }
+    }
+
+    /// A client that goes through it.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// How many of its log's lines, one for each request, name gateway `index`.
+    pub fn served(&self, index: usize) -> usize {
+        let name = format!(" {} ", self.names[index]);
+        self.log().lines().filter(|line| line.contains(&name)).count()
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        self.process.stderr() + &self.process.stdout()
+    }
+}
+
+/// Where a server's program is: in PATH, or where only root's PATH leads.
+fn installed(program: &str) -> PathBuf {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let folders = env::split_paths(&path).chain(["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from));
+    let found = folders.map(|folder| folder.join(program)).find(|file: &PathBuf| Path::is_file(file));
+    found.unwrap_or_else(|| panic!("{program} is not installed: run scripts/setup {program}"))
+}
