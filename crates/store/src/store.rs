@@ -142,7 +142,6 @@ impl Store {
     }
 
     pub(crate) fn count_end(&self, status: Status, code: Option<ErrorCode>) {
-        let labels = EndLabels { status: status.as_str(), code: code.map_or("", ErrorCode::as_str) };
-        self.shared.counters.ends.get_or_create(&labels).inc();
+        self.shared.counters.ends.get_or_create(&EndLabels::new(status, code)).inc();
     }
 }
