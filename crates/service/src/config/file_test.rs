@@ -128,8 +128,13 @@ fn the_file_itself_adds_the_example_tasks_alone() {
     check::check(&config).unwrap();
     let tasks: Vec<_> = config.tasks.iter().map(|(name, task)| (name.as_str(), task.runs.clone())).collect();
     let handler = |name: &str| Runs::Handler(name.to_owned());
-    let expected =
-        [("narrate", handler("narrate")), ("shout", Runs::Elsewhere), ("wordcount", handler("wordcount"))];
+    let program = vec!["../examples/transcode/transcode.py".to_owned()];
+    let expected = [
+        ("narrate", handler("narrate")),
+        ("shout", Runs::Elsewhere),
+        ("transcode", Runs::Command(Command { program: "python3".into(), args: program })),
+        ("wordcount", handler("wordcount")),
+    ];
     assert_eq!(tasks, expected);
     config.tasks.clear();
     config.worker.input_dir = WorkerConfig::default().input_dir;
