@@ -70,10 +70,10 @@ impl Balancer {
         &self.client
     }
 
-    /// How many of its log's lines, one for each request, name gateway `index`.
+    /// How many GETs gateway `index` has answered through it.
     pub fn served(&self, index: usize) -> usize {
         let name = format!(" {} ", self.names[index]);
-        self.log().lines().filter(|line| line.contains(&name)).count()
+        self.log().lines().filter(|line| line.contains(&name) && line.contains(" GET ")).count()
     }
 
     /// What it has logged so far.
