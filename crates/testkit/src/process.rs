@@ -34,6 +34,7 @@ pub struct JobcastBuilder {
     env: Vec<(OsString, OsString)>,
     config: Option<String>,
     cwd: Option<PathBuf>,
+    stdin: Option<Vec<u8>>,
 }
 
 impl JobcastBuilder {
@@ -72,6 +73,13 @@ impl JobcastBuilder {
         self
     }
 
+    /// Gives it this standard input; by default it has none.
+    #[must_use]
+    pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.stdin = Some(bytes.into());
+        self
+    }
+
     /// Starts another program instead, with the same care: a worker in another language, say.
     #[must_use]
     pub fn program(mut self, program: impl Into<PathBuf>) -> Self {
@@ -96,7 +104,15 @@ impl JobcastBuilder {
                 command.env_remove(name);
             }
         }
-        command.envs(self.env).current_dir(self.cwd.as_deref().unwrap_or(folder.path())).stdin(Stdio::null());
+        command.envs(self.env).current_dir(self.cwd.as_deref().unwrap_or(folder.path()));
+        command.stdin(match self.stdin {
+            None => Stdio::null(),
+            Some(bytes) => {
+                let file = folder.path().join(STDIN);
+                fs::write(&file, bytes).expect("the temporary folder can be written");
+                File::open(file).expect("what was written can be read").into()
+            }
+        });
         let output =
             |name| File::create(folder.path().join(name)).expect("the temporary folder can be written");
         command.stdout(output(STDOUT)).stderr(output(STDERR));
@@ -110,8 +126,14 @@ impl JobcastBuilder {
 }
 
 /// Names of the files in its folder.
+const STDIN: &str = "stdin";
 const STDOUT: &str = "stdout.log";
 const STDERR: &str = "stderr.log";
+
+/// The `jobcast` binary, for tests that have another program start it. Panics if it is missing or older than its sources.
+pub fn binary() -> PathBuf {
+    binary::find()
+}
 
 impl Jobcast {
     /// Chooses what to start.

@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
-use super::people::{Exit, Failure};
+use super::people::{Exit, Failure, NoSettings};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -20,10 +20,13 @@ Examples:
 pub(crate) struct Completions {
     /// The shell
     shell: Shell,
+    #[command(flatten)]
+    settings: NoSettings,
 }
 
 impl Completions {
     pub(super) fn run(&self) -> Result<Exit, Failure> {
+        self.settings.check()?;
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut crate::args::Args::command(), "jobcast", &mut script);
         io::stdout().write_all(&script)?;

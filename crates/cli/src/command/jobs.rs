@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal as _};
 use clap::{Args, Subcommand};
 use client::{JobId, JobView};
 
-use super::people::{Exit, Failure, Reach, line, plain};
+use super::people::{Exit, Failure, NoSettings, Reach, line, plain};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -18,6 +18,8 @@ Examples:
 pub(crate) struct Jobs {
     #[command(subcommand)]
     what: What,
+    #[command(flatten)]
+    settings: NoSettings,
 }
 
 #[derive(Debug, Subcommand)]
@@ -38,6 +40,7 @@ enum What {
 
 impl Jobs {
     pub(super) async fn run(&self) -> Result<Exit, Failure> {
+        self.settings.check()?;
         let What::Show { id, json, reach } = &self.what;
         let job = reach.client()?.build()?.get(*id).await?;
         if *json || !io::stdout().is_terminal() {

@@ -94,21 +94,35 @@ pub(crate) struct Reach {
     /// How long to try on while nobody answers, such as 30s [default: 5s, and 1m for a job that is followed]
     #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Connection")]
     patience: Option<Duration>,
-    // The roles' settings mean nothing here; this keeps them out of the help.
+    #[command(flatten)]
+    settings: NoSettings,
+}
+
+/// The roles' settings, which mean nothing to people's commands: kept out of their help, and refused.
+#[derive(Debug, Args)]
+pub(crate) struct NoSettings {
     #[arg(long, hide = true)]
     config: Option<PathBuf>,
     #[arg(long, hide = true, value_parser = setting)]
     set: Vec<Override>,
 }
 
-impl Reach {
-    /// Begins a client.
-    pub(crate) fn client(&self) -> Result<ClientBuilder, Failure> {
+impl NoSettings {
+    /// Refuses them.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
         if self.config.is_some() || !self.set.is_empty() {
             return Err(Failure::Usage(
                 "--config and --set are for gateways and workers; leave them out".into(),
             ));
         }
+        Ok(())
+    }
+}
+
+impl Reach {
+    /// Begins a client.
+    pub(crate) fn client(&self) -> Result<ClientBuilder, Failure> {
+        self.settings.check()?;
         let mut builder = Client::builder(&self.url)
             .retry_for(self.patience.unwrap_or(PATIENCE))
             .give_up_after(self.patience.unwrap_or(Duration::from_mins(1)));

@@ -142,15 +142,11 @@ fn json(what: &str, given: &str) -> Result<Json, Failure> {
         None => given.to_owned(),
     };
     Json::parse(&text).map_err(|error| {
-        usage(format!(
-            "this is no JSON: {error}. (Text is JSON in double quotes: '\"{given}\"')",
-            given = short(given)
-        ))
+        // Whoever means text often forgets that JSON has it in quotes, which shells take away.
+        let bare = !given.starts_with(['{', '[', '"', '@', '-']);
+        let hint = if bare { ". Text is JSON in double quotes, such as '\"hello\"'" } else { "" };
+        usage(format!("this is no JSON: {error}{hint}"))
     })
-}
-
-fn short(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(20).collect()
 }
 
 #[cfg(test)]

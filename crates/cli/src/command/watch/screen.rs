@@ -20,8 +20,8 @@ const WIDTH: usize = 80;
 
 const KNOWN: &str = "{prefix:.bold} {bar:30.green/dim} {percent:>3} % {elapsed:.dim} {wide_msg}";
 const UNKNOWN: &str = "{prefix:.bold} {spinner:.green} {elapsed:.dim} {wide_msg}";
-const WELL: &str = "{prefix:.bold} {msg:.green}";
-const BADLY: &str = "{prefix:.bold} {msg:.red}";
+const WELL: &str = "{prefix:.bold} {wide_msg:.green}";
+const BADLY: &str = "{prefix:.bold} {wide_msg:.red}";
 const REST: &str = "{wide_msg}";
 
 /// All jobs that are watched.
@@ -88,7 +88,7 @@ impl Screen {
     /// Leaves the bars as they stand.
     pub(super) fn leave(&mut self) {
         for job in self.jobs.values() {
-            job.bar.abandon();
+            job.rest.iter().chain([&job.bar]).for_each(ProgressBar::abandon);
         }
     }
 }

@@ -5,6 +5,9 @@ use client::{Event, JobId, JobView, Output, SnapshotReason, Status, Timestamp};
 use super::lines::Lines;
 use crate::command::people::plain;
 
+/// What stands beside an error in a bar's line: the job's name and status.
+const ROOM: usize = 40;
+
 /// A change of the picture.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Change {
@@ -35,22 +38,25 @@ pub(super) struct View {
     id: JobId,
     started: Option<Timestamp>,
     text: Lines,
+    /// How long its lines may be.
+    width: usize,
 }
 
 impl View {
     pub(super) fn new(id: JobId) -> Self {
-        Self { id, started: None, text: Lines::default() }
+        Self { id, started: None, text: Lines::default(), width: usize::MAX }
     }
 
     /// A name for the job while its task isn't known: the end of its id, where ids of one time differ.
     pub(super) fn name(&self, task: Option<&str>) -> String {
         let id = self.id.to_string();
-        let tail = id.get(id.len() - 6..).unwrap_or(&id);
+        let tail = id.get(id.len() - 8..).unwrap_or(&id);
         task.map_or_else(|| tail.to_owned(), |task| format!("{task} {tail}"))
     }
 
     /// Takes an event; lines may be `width` characters long.
     pub(super) fn take(&mut self, event: &Event, width: usize) -> Vec<Change> {
+        self.width = width;
         let mut changes = Vec::new();
         match event {
             Event::Queued { task, .. } => {
@@ -146,8 +152,92 @@ impl View {
             changes.extend(says.filter(|result| result != "null").map(Change::Print));
             changes.push(Change::Ended { well: true, says: format!("completed{took}") });
         } else {
-            let says = says.map(|error| format!(": {error}")).unwrap_or_default();
+            let error = says.unwrap_or_default();
+            let first = error.lines().next().unwrap_or_default();
+            // The bar's line holds no more than one line of it.
+            if first.len() < error.len() || error.chars().count().saturating_add(ROOM) > self.width {
+                changes.push(Change::Print(error.clone()));
+            }
+            let says = if first.is_empty() { String::new() } else { format!(": {first}") };
             changes.push(Change::Ended { well: false, says: format!("{}{says}", status.as_str()) });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "019ab3c4-5d6e-7f80-9a1b-2c3d4e5f6000";
+
+    /// The changes of these events, each a name and its fields.
+    fn view(events: &[(&str, &str)]) -> Vec<Change> {
+        let id: JobId = ID.parse().unwrap();
+        let mut view = View::new(id);
+        let mut changes = Vec::new();
+        let mut attempt = 0;
+        for (seq, (name, fields)) in (1..).zip(events) {
+            attempt += u32::from(*name == "started");
+            let data = format!(
+                r#"{{"jobId":"{ID}","seq":{seq},"type":"{name}","at":"2026-11-23T10:00:0{seq}.000Z","attempt":{attempt}{fields}}}"#
+            );
+            let event = Event::from_parts(id, name, Some(&format!("{seq}-4f2a9c")), &data).unwrap();
+            changes = view.take(&event, 60);
+            assert!(!matches!(event, Event::Other(_)), "{event:?}");
+        }
+        changes
+    }
+
+    fn print(text: &str) -> Change {
+        Change::Print(text.into())
+    }
+
+    fn rest(text: &str) -> Change {
+        Change::Rest(text.into())
+    }
+
+    fn ended(well: bool, says: &str) -> Change {
+        Change::Ended { well, says: says.into() }
+    }
+
+    #[test]
+    fn the_last_event_changes_the_picture_so() {
+        let text = ("output", r#","text":"one\ntwo""#);
+        for (events, changes) in [
+            (
+                &[("queued", r#","task":"a""#)][..],
+                vec![Change::Name("a 4e5f6000".into()), Change::Message("queued".into())],
+            ),
+            (
+                &[("progress", r#","progress":42.5,"message":"a\u001b[2Jb""#)],
+                vec![Change::Progress(Some(42.5)), Change::Message("a[2Jb".into())],
+            ),
+            (&[text], vec![print("one"), rest("two")]),
+            (&[text, ("output", r#","text":"\u0007!\n""#)], vec![print("two!"), rest("")]),
+            (&[text, ("output", r#","output":{"a":1}"#)], vec![print("two"), rest(""), print(r#"{"a":1}"#)]),
+            (&[("started", ""), ("completed", r#","result":null"#)], vec![ended(true, "completed in 1.0 s")]),
+            (
+                &[text, ("completed", r#","result":[1]"#)],
+                vec![print("two"), rest(""), print("[1]"), ended(true, "completed")],
+            ),
+            (&[("failed", r#","error":"no","errorCode":"handler""#)], vec![ended(false, "failed: no")]),
+            (
+                &[("failed", r#","error":"no\nway","errorCode":"handler""#)],
+                vec![print("no\nway"), ended(false, "failed: no")],
+            ),
+            (
+                &[("started", ""), text, ("started", "")],
+                vec![
+                    print("two"),
+                    rest(""),
+                    print("attempt 2: what was put out before is void"),
+                    Change::Begun,
+                    Change::Progress(None),
+                    Change::Message("started".into()),
+                ],
+            ),
+        ] {
+            assert_eq!(view(events), changes, "{events:?}");
         }
     }
 }

@@ -1,0 +1,301 @@
+//! The command line for people and scripts: what it prints where, and how it ends.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use testkit::process::{self, Jobcast, JobcastBuilder};
+use whole::{Remote, SOON, System, repository};
+
+/// How a command ended.
+#[derive(Debug)]
+struct Ended {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+impl Ended {
+    /// The lines of its output, each of which must be JSON.
+    #[track_caller]
+    fn json_lines(&self) -> Vec<Value> {
+        self.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+/// `jobcast` with these arguments before the gateway at `url`.
+fn jobcast(url: &str, args: &[&str]) -> JobcastBuilder {
+    Jobcast::builder().args(args).env("JOBCAST_URL", url).env("JOBCAST_KEY", "")
+}
+
+async fn end(builder: JobcastBuilder) -> Ended {
+    let running = builder.start();
+    let status = running.wait_exit(2 * SOON).await;
+    Ended { code: status.code(), stdout: running.stdout(), stderr: running.stderr() }
+}
+
+async fn run(url: &str, args: &[&str]) -> Ended {
+    end(jobcast(url, args)).await
+}
+
+/// The id that `jobcast submit` printed.
+async fn submit(url: &str, args: &[&str]) -> String {
+    let ended = run(url, &[&["submit"], args].concat()).await;
+    assert_eq!((ended.code, &*ended.stderr), (Some(0), ""), "{ended:?}");
+    ended.stdout.trim_end().to_owned()
+}
+
+#[tokio::test]
+async fn submit_prints_the_id_and_takes_payloads_from_anywhere() {
+    let system = System::builder().workers(0).start().await;
+    let url = system.client(0).url("");
+    let payload = json!({ "a": [1, 2] });
+    let file = tempfile(&payload.to_string());
+    let here = payload.to_string();
+    let from_file = format!("@{}", file.path().display());
+    for (given, stdin) in [(&*here, ""), (&*from_file, ""), ("-", &*here)] {
+        let ended = end(jobcast(&url, &["submit", "remote", given]).stdin(stdin)).await;
+        assert_eq!((ended.code, &*ended.stderr), (Some(0), ""), "{given}");
+        let id: model::JobId = ended.stdout.strip_suffix('\n').unwrap().parse().unwrap();
+        let client = system.client(0);
+        let claimed: Value = client
+            .post("/api/work/claim?wait=10", &json!({ "tasks": ["remote"] }))
+            .await
+            .json()
+            .await
+            .unwrap();
+        assert_eq!((&claimed["jobId"], &claimed["payload"]), (&json!(id), &payload), "{given}");
+    }
+
+    let options =
+        ["remote", "null", "--max-attempts", "7", "--metadata", r#"{"who":"me"}"#, "--deadline", "1h"];
+    let id = submit(&url, &options).await;
+    let shown = run(&url, &["jobs", "show", &id]).await;
+    let [job] = &shown.json_lines()[..] else { panic!("one line: {shown:?}") };
+    assert_eq!((&job["maxAttempts"], &job["metadata"]), (&json!(7), &json!({ "who": "me" })));
+
+    let keyed = ["submit", "remote", "--idempotency-key", "one", "--json"];
+    let answers = [run(&url, &keyed).await.json_lines(), run(&url, &keyed).await.json_lines()].concat();
+    assert_eq!(answers[0]["jobId"], answers[1]["jobId"]);
+    assert_eq!((&answers[0]["replayed"], &answers[1]["replayed"]), (&json!(false), &json!(true)));
+}
+
+fn tempfile(text: &str) -> tempfile::NamedTempFile {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), text).unwrap();
+    file
+}
+
+#[tokio::test]
+async fn how_it_ends_says_its_exit_code() {
+    let system = System::builder().start().await;
+    let url = &system.client(0).url("");
+    let nowhere = &format!("http://127.0.0.1:{}", testkit::free_port());
+    let unknown = "019ab3c4-5d6e-7f80-9a1b-2c3d4e5f6000";
+    let done = &submit(url, &["count", r#"{"n": 2}"#]).await;
+    let failed = &submit(url, &["count", r#"{"m": 2}"#]).await;
+    let cancelled = &submit(url, &["remote"]).await;
+    let waiting = &submit(url, &["remote"]).await;
+    let said = run(url, &["cancel", cancelled]).await;
+    assert_eq!((said.code, said.stdout), (Some(0), format!("{cancelled} cancelled\n")));
+
+    for (url, args, code, says) in [
+        (url, &["watch", done][..], 0, ""),
+        (url, &["watch", failed], 1, ""),
+        (url, &["watch", cancelled], 1, ""),
+        (url, &["watch", done, failed], 1, ""),
+        (url, &["watch", unknown], 1, "404 not-found"),
+        (url, &["watch"], 2, "required"),
+        (url, &["watch", "x"], 2, "a job id is a UUID"),
+        (url, &["watch", done, cancelled, "--from", "3"], 2, "a cursor belongs to one job"),
+        (nowhere, &["watch", done], 3, "Is a gateway running there?"),
+        (url, &["submit", "count", r#"{"n": 1}"#, "--watch"], 0, ""),
+        (url, &["submit", "count", "{}", "--watch"], 1, ""),
+        (url, &["submit", "count", r#"{"n": 1}"#, "--wait", "1m"], 0, ""),
+        (url, &["submit", "count", "{}", "--wait", "1m"], 1, "the job is failed"),
+        (url, &["submit", "remote", "--wait", "0.5"], 4, "hasn't ended yet"),
+        (url, &["submit", "nope"], 1, "There is no task `nope`"),
+        (url, &["submit", "count", "{"], 2, "this is no JSON"),
+        (url, &["submit", "count", "@/nowhere.json"], 2, "/nowhere.json"),
+        (url, &["submit", "count", "1", "--timeout", "soon"], 2, "it is a number of seconds"),
+        (url, &["submit", "count", "--config", "x.toml"], 2, "leave them out"),
+        (&"ftp://h".to_owned(), &["submit", "count"], 2, "it begins with http"),
+        (nowhere, &["submit", "count", "1", "--patience", "0"], 3, "Is a gateway running there?"),
+        (url, &["cancel", done, waiting], 1, "409 job-ended"),
+        (nowhere, &["cancel", done, "--patience", "0"], 3, "Connection refused"),
+        (url, &["jobs", "show", failed], 0, ""),
+        (url, &["jobs", "show", unknown], 1, "404 not-found"),
+        (nowhere, &["jobs", "show", done, "--patience", "0"], 3, "Connection refused"),
+        (url, &["jobs"], 2, "show"),
+        (url, &["completions", "bash"], 0, ""),
+        (url, &["completions", "cmd"], 2, "bash"),
+    ] {
+        let ended = run(url, args).await;
+        assert_eq!(ended.code, Some(code), "{args:?}: {ended:?}");
+        assert!(ended.stderr.contains(says), "{args:?}: {ended:?}");
+        assert_eq!(ended.stderr.is_empty(), says.is_empty(), "{args:?}: {ended:?}");
+    }
+    assert_eq!(system.client(0).ended(waiting.parse().unwrap()).await["status"], "cancelled");
+}
+
+#[tokio::test]
+async fn a_pipe_gets_the_events_as_lines_of_json() {
+    let mut system = System::builder().gateways(2).workers(0).start().await;
+    let url = system.client(0).url("");
+    let watched = jobcast(&url, &["submit", "remote", "--watch", "--patience", "1m"]).start();
+    let remote = Remote::claim(system.client(1), "remote").await;
+    remote.must("output", json!({ "text": "one " })).await;
+    testkit::eventually(SOON, "the text has come", async || watched.stdout().contains("one ")).await;
+    system.gateways[0].kill();
+    remote.must("output", json!({ "text": "two" })).await;
+    testkit::eventually(SOON, "the outage is told", async || watched.stderr().contains("trying on")).await;
+    system.restart_gateway(0);
+    remote.complete(json!({ "n": 2 })).await;
+    let status = watched.wait_exit(SOON).await;
+    assert_eq!(status.code(), Some(0));
+    let ended = Ended { code: status.code(), stdout: watched.stdout(), stderr: watched.stderr() };
+    let lines = ended.json_lines();
+    let types: Vec<_> = lines.iter().map(|line| line["type"].as_str().unwrap()).collect();
+    assert_eq!(types, ["queued", "started", "output", "output", "completed"]);
+    let log: Vec<_> = system.client(1).events(remote.job()).await.iter().map(whole::data).collect();
+    assert_eq!(lines, log, "the events as the stream has them");
+}
+
+#[tokio::test]
+async fn nobody_who_reads_is_no_error() {
+    let system = System::builder().start().await;
+    let line = format!(
+        "{} submit count '{{\"n\": 2000}}' --watch | head -n 1; echo ${{PIPESTATUS[0]}}",
+        process::binary().display()
+    );
+    let ended = end(Jobcast::builder()
+        .program("/bin/bash")
+        .args(["-c", &line])
+        .env("JOBCAST_URL", system.client(0).url("")))
+    .await;
+    assert!(ended.stdout.ends_with("\n0\n") && ended.stderr.is_empty(), "{ended:?}");
+}
+
+/// What was seen in a terminal: its screen at the end, and all that was written.
+async fn in_terminal(
+    url: &str,
+    after: Option<[&str; 2]>,
+    args: &[&str],
+) -> (Option<i32>, Vec<String>, String) {
+    let program = repository().join("tests/programs/terminal.py");
+    let mut builder = jobcast(url, &[]).program("python3").arg(program).arg("80");
+    if let Some([text, keys]) = after {
+        builder = builder.args(["--after", text, keys]);
+    }
+    let ended = end(builder.arg(process::binary()).args(args)).await;
+    assert_eq!(ended.stderr, "", "{ended:?}");
+    let seen: Value = serde_json::from_str(&ended.stdout).unwrap();
+    let lines = seen["screen"].as_array().unwrap().iter();
+    let mut lines: Vec<_> = lines.map(|line| line.as_str().unwrap().to_owned()).collect();
+    while lines.last().is_some_and(String::is_empty) {
+        lines.pop();
+    }
+    (ended.code, lines, seen["written"].as_str().unwrap().to_owned())
+}
+
+#[tokio::test]
+async fn a_terminal_shows_a_bar_and_the_text_above_it() {
+    let system = System::builder().start().await;
+    let url = system.client(0).url("");
+    let (code, screen, written) =
+        in_terminal(&url, None, &["submit", "narrate", r#"{"tokens": 60, "perSecond": 40}"#, "--watch"])
+            .await;
+    assert_eq!(code, Some(0), "{screen:#?}");
+    let [id, text @ .., result, bar] = &screen[..] else { panic!("{screen:#?}") };
+    let events = system.client(0).events(id.parse().unwrap()).await;
+    let texts = events.iter().map(whole::data);
+    let whole: String = texts.filter_map(|data| data["text"].as_str().map(str::to_owned)).collect();
+    let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(words(&text.join("\n")), words(&whole), "the whole text, once");
+    assert!(text.len() > 2 && text.iter().all(|line| line.chars().count() < 80), "{screen:#?}");
+    assert!(result.starts_with(r#"{"tokens":60"#), "{screen:#?}");
+    assert!(bar.starts_with("narrate ") && bar.contains("✓ completed in 1."), "{screen:#?}");
+    assert!(written.contains('━') && written.contains(" of 60 tokens"), "a bar was drawn: {written}");
+}
+
+#[tokio::test]
+async fn several_jobs_have_a_bar_each() {
+    let system = System::builder().start().await;
+    let url = system.client(0).url("");
+    let good = submit(&url, &["count", r#"{"n": 3, "seconds": 1}"#]).await;
+    let bad = submit(&url, &["count", "{}"]).await;
+    let (code, screen, _) = in_terminal(&url, None, &["watch", &good, &bad]).await;
+    assert_eq!(code, Some(1), "{screen:#?}");
+    let tail = |id: &str| format!("count {}", &id[id.len() - 8..]);
+    let bars: Vec<_> = screen.iter().filter(|line| line.contains('✓') || line.contains('✗')).collect();
+    assert_eq!(bars.len(), 2, "{screen:#?}");
+    assert!(
+        bars.iter().any(|bar| bar.starts_with(&format!("{} ✓ completed in", tail(&good)))),
+        "{screen:#?}"
+    );
+    assert!(bars.iter().any(|bar| bar.starts_with(&format!("{} ✗ failed: ", tail(&bad)))), "{screen:#?}");
+    let output = format!("{}: {{\"attempt\":1,\"count\":2}}", tail(&good));
+    assert_eq!(screen.iter().filter(|line| **line == output).count(), 1, "{screen:#?}");
+}
+
+#[tokio::test]
+async fn leaving_cancels_nothing() {
+    let system = System::builder().workers(0).start().await;
+    let url = system.client(0).url("");
+    let id = submit(&url, &["remote"]).await;
+    let (code, screen, _) = in_terminal(&url, Some(["queued", "\u{3}"]), &["watch", &id]).await;
+    assert_eq!(code, Some(130), "{screen:#?}");
+    assert!(screen.iter().any(|line| line.contains("the jobs go on")), "{screen:#?}");
+    assert_eq!(system.client(0).job(id.parse().unwrap()).await["status"], "pending");
+    let (_, screen, _) = in_terminal(&url, None, &["jobs", "show", &id]).await;
+    assert!(screen.contains(&"status     pending".to_owned()), "{screen:#?}");
+}
+
+#[tokio::test]
+async fn the_key_is_shown_nowhere() {
+    let system = System::builder().start().await;
+    let url = system.client(0).url("");
+    for args in
+        [&["submit", "--help"][..], &["watch", "--help"], &["submit", "count"], &["submit", "count", "{"]]
+    {
+        let ended = end(jobcast(&url, args).env("JOBCAST_KEY", "sesame")).await;
+        assert!(!format!("{ended:?}").contains("sesame"), "{ended:?}");
+    }
+    // A key that nobody knows is refused even where none is needed, so it was sent.
+    let ended = run(&url, &["submit", "count", "1", "--key", "sesame"]).await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("401") && ended.stderr.contains("JOBCAST_KEY"), "{ended:?}");
+    assert!(!ended.stderr.contains("sesame"));
+}
+
+#[tokio::test]
+async fn help_has_examples_and_completions_know_all_commands() {
+    for command in ["submit", "watch", "cancel", "jobs show", "completions"] {
+        let args: Vec<_> = command.split(' ').chain(["--help"]).collect();
+        let ended = run("http://h", &args).await;
+        assert_eq!(ended.code, Some(0));
+        assert!(
+            ended.stdout.contains(&format!("Examples:\n  jobcast {command}")) || command == "completions"
+        );
+        assert!(ended.stdout.contains("Examples:"), "{}", ended.stdout);
+        assert!(!ended.stdout.contains("--set"), "settings mean nothing here: {}", ended.stdout);
+    }
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let ended = run("http://h", &["completions", shell]).await;
+        for command in ["submit", "watch", "cancel", "jobs", "completions", "gateway", "dev"] {
+            assert!(ended.stdout.contains(command), "{shell}: {command}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_that_starts_late_is_waited_for() {
+    let mut system = System::builder().workers(0).start().await;
+    let url = system.client(0).url("");
+    system.gateways[0].kill();
+    let submitted = jobcast(&url, &["submit", "remote", "--patience", "1m"]).start();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(submitted.exited(), None, "{}", submitted.stderr());
+    system.restart_gateway(0);
+    assert_eq!(submitted.wait_exit(SOON).await.code(), Some(0));
+    assert_eq!(system.jobs().await, 1);
+}
