@@ -23,7 +23,7 @@ const METRICS: [(&str, &str); 12] = [
 ];
 
 /// All series, each with its labels, and its value.
-async fn series(client: &Client) -> BTreeMap<String, f64> {
+async fn series(client: &Client) -> BTreeMap<String, u64> {
     let text = client.get("/metrics").await.text().await.unwrap();
     let lines = text.lines().filter(|line| !line.starts_with('#')).map(|line| line.rsplit_once(' ').unwrap());
     lines.map(|(name, value)| (name.to_owned(), value.parse().unwrap())).collect()
@@ -60,22 +60,22 @@ async fn metrics_follow_what_happens() {
     let client = system.client(0);
     let at_first = series(client).await;
     for name in ["jobcast_open_streams", "jobcast_followed_logs", "jobcast_events_sent_total"] {
-        assert_eq!(at_first[name], 0.0, "{name}");
+        assert_eq!(at_first[name], 0, "{name}");
     }
 
     // The queue.
     let waiting = client.submit("remote", json!(1)).await;
     client.submit("remote", json!(2)).await;
     let queued = series(client).await;
-    assert_eq!((queued[&of_task("ready")], queued[&of_task("running")]), (2.0, 0.0));
+    assert_eq!((queued[&of_task("ready")], queued[&of_task("running")]), (2, 0));
     testkit::eventually(SOON, "the oldest ready job ages", async || {
-        series(client).await[&of_task("oldest_seconds")] >= 1.0
+        series(client).await[&of_task("oldest_seconds")] >= 1
     })
     .await;
     let attempt = Remote::claim(client, "remote").await;
     assert_eq!(attempt.job(), waiting);
     let claimed = series(client).await;
-    assert_eq!((claimed[&of_task("ready")], claimed[&of_task("running")]), (1.0, 1.0));
+    assert_eq!((claimed[&of_task("ready")], claimed[&of_task("running")]), (1, 1));
 
     // Streams.
     let mut streams = [client.stream(waiting).await, client.stream(waiting).await];
@@ -83,7 +83,7 @@ async fn metrics_follow_what_happens() {
         stream.next().await.unwrap();
     }
     let open = series(client).await;
-    assert_eq!((open["jobcast_open_streams"], open["jobcast_followed_logs"]), (2.0, 1.0));
+    assert_eq!((open["jobcast_open_streams"], open["jobcast_followed_logs"]), (2, 1));
     attempt.outputs(0..3).await;
     attempt.complete(1).await;
     for stream in &mut streams {
@@ -94,7 +94,7 @@ async fn metrics_follow_what_happens() {
     assert!(client.count("jobcast_live_messages_total").await >= 4, "what came while they were open");
     testkit::eventually(SOON, "nothing is left open", async || {
         let now = series(client).await;
-        now["jobcast_open_streams"] == 0.0 && now["jobcast_followed_logs"] == 0.0
+        now["jobcast_open_streams"] == 0 && now["jobcast_followed_logs"] == 0
     })
     .await;
 
@@ -109,15 +109,15 @@ async fn metrics_follow_what_happens() {
     {
         let name = format!("jobcast_jobs_ended_total{{status={status:?},code={code:?}}}");
         // A sweep's are counted when its answer is read.
-        testkit::eventually(SOON, &name, async || series(client).await.get(&name) == Some(&1.0)).await;
+        testkit::eventually(SOON, &name, async || series(client).await.get(&name) == Some(&1)).await;
     }
     let at_last = series(client).await;
-    assert_eq!((at_last[&of_task("ready")], at_last[&of_task("running")]), (0.0, 0.0));
-    assert_eq!(at_last[&of_task("oldest_seconds")], 0.0);
+    assert_eq!((at_last[&of_task("ready")], at_last[&of_task("running")]), (0, 0));
+    assert_eq!(at_last[&of_task("oldest_seconds")], 0);
     let asked = "jobcast_redis_round_trips_total";
-    assert!(at_last[asked] > at_first[asked] + 10.0);
+    assert!(at_last[asked] > at_first[asked] + 10);
     for name in ["jobcast_reconciled_losses_total", "jobcast_streams_stalled_total"] {
-        assert_eq!(at_last[name], 0.0, "{name}");
+        assert_eq!(at_last[name], 0, "{name}");
     }
     system.nothing_grows().await;
 }
