@@ -414,6 +414,16 @@ fn a_server_that_asks_to_wait_is_left_alone() {
 }
 
 #[test]
+fn a_stream_says_how_long_to_wait_after_it() {
+    let ms = Duration::from_millis;
+    let mut state = State::new(id(), Start::BEGINNING, rules());
+    state.heard(ms(0));
+    state.retry(ms(1234));
+    state.lost(Lost::Closed, ms(20_000), 0.0);
+    assert!(matches!(state.next(ms(20_000)), Next::Sleep(wait) if wait == ms(1234)));
+}
+
+#[test]
 fn a_stream_that_breaks_its_promise_again_and_again_is_an_error() {
     let mut world = World::default();
     (0..3).for_each(|_| world.grow(false));
