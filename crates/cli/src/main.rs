@@ -2,6 +2,7 @@
 
 mod args;
 mod command;
+mod open_files;
 mod parts;
 mod role;
 

@@ -20,8 +20,8 @@ use tokio::net::TcpListener;
 use self::folder::Folder;
 use self::server::Server;
 use super::{gateway, gateway_limit, worker, worker_limit};
-use crate::parts;
 use crate::role::Roles;
+use crate::{open_files, parts};
 
 /// Over how long streams are closed at most: no load balancer has to hear of the stop.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -34,6 +34,7 @@ const LOOK: Duration = Duration::from_millis(10);
 pub(super) async fn run(loaded: Loaded, shutdown: Shutdown) -> anyhow::Result<()> {
     let Loaded { mut config, dir, .. } = loaded;
     make_easy(&mut config);
+    open_files::raise();
     // Whatever can be wrong is found before anything is started.
     let handlers = parts::handlers(&config, &dir)?;
     let gateways = listeners::bind(config.gateway.listen, config.dev.gateways).await?;

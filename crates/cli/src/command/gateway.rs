@@ -7,15 +7,16 @@ use service::stop::Shutdown;
 use tokio::net::TcpListener;
 
 use super::{gateway_limit, listen};
-use crate::parts;
 use crate::role::{Own, Roles};
+use crate::{open_files, parts};
 
 /// Runs a gateway until it is asked to stop.
 pub(super) async fn run(loaded: Loaded, shutdown: Shutdown) -> anyhow::Result<()> {
     let config = Arc::new(loaded.config);
     let options = parts::store_options(&config)?;
     let listener = listen(config.gateway.listen, "--listen").await?;
-    tracing::info!(address = %listener.local_addr()?, store = %config.store.url, "the gateway listens");
+    let (address, open_files) = (listener.local_addr()?, open_files::raise());
+    tracing::info!(%address, store = %config.store.url, open_files, "the gateway listens");
     let mut roles = Roles::new(shutdown.clone());
     let own = roles.prepare(options, &config);
     start(&mut roles, listener, own, &config, shutdown);
