@@ -1,10 +1,17 @@
-//! Reading request headers.
+//! Headers that HTTP libraries have no name for, and the reading of request headers.
 
 use std::time::Duration;
 
+use axum::http::header::IF_NONE_MATCH;
 use axum::http::{HeaderMap, HeaderName};
 
 use crate::problem::Problem;
+
+pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+pub(crate) const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+pub(crate) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+pub(crate) const PREFER: HeaderName = HeaderName::from_static("prefer");
+pub(crate) const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
 /// The value of a header that may come once; `None` if it is absent.
 pub(crate) fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Problem> {
@@ -23,7 +30,7 @@ const MAX_KEY: usize = 256;
 
 /// The Idempotency-Key (IETF draft-ietf-httpapi-idempotency-key-header): a quoted string; a bare token is the same.
 pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
-    let Some(value) = single(headers, &HeaderName::from_static("idempotency-key"))? else { return Ok(None) };
+    let Some(value) = single(headers, &IDEMPOTENCY_KEY)? else { return Ok(None) };
     let key = if let Some(rest) = value.strip_prefix('"') { unquote(rest) } else { bare(value) };
     match key {
         Some(key) if (1..=MAX_KEY).contains(&key.len()) => Ok(Some(key)),
@@ -55,7 +62,7 @@ fn bare(value: &str) -> Option<String> {
 /// The `wait` of `Prefer: wait=N` (RFC 7240), in seconds. Other preferences, and what can't be read, are ignored as it says.
 pub(crate) fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
     headers
-        .get_all("prefer")
+        .get_all(PREFER)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
@@ -80,7 +87,7 @@ pub(crate) fn asks_for_stream(headers: &HeaderMap) -> bool {
 /// Whether `If-None-Match` (RFC 9110, section 13.1.2) names `etag`, which comes with its quotes.
 pub(crate) fn none_match_names(headers: &HeaderMap, etag: &str) -> bool {
     headers
-        .get_all("if-none-match")
+        .get_all(IF_NONE_MATCH)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))

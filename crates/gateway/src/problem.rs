@@ -4,7 +4,9 @@ use axum::extract::rejection::QueryRejection;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use model::TaskName;
 use serde::Serialize;
+use service::config::Config;
 use store::{CancelError, StoreError, SubmitError, WorkError};
 
 /// What went wrong, as the client hears of it. `type` is `urn:jobcast:<name>`; the sentence says what to do.
@@ -77,6 +79,12 @@ struct Document<'a> {
 }
 
 impl Problem {
+    /// `task` isn't one of those that are declared.
+    pub(crate) fn unknown_task(task: &TaskName, config: &Config) -> Self {
+        let known: Vec<_> = config.tasks.keys().map(TaskName::as_str).collect();
+        Self::UnknownTask(task.to_string(), known.join(", "))
+    }
+
     /// Status, stable name and title.
     fn kind(&self) -> (StatusCode, &'static str, &'static str) {
         use StatusCode as S;

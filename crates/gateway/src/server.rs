@@ -77,12 +77,21 @@ async fn accept(
                     drop(place);
                 });
             }
+            Err(error) if is_the_clients(&error) => {
+                tracing::debug!(%error, "a connection was over before it was accepted");
+            }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
                 tokio::time::sleep(PAUSE).await;
             }
         }
     }
+}
+
+/// Whether an accept failed for a reason of that one connection's: the next one may be fine.
+fn is_the_clients(error: &io::Error) -> bool {
+    use io::ErrorKind as E;
+    matches!(error.kind(), E::ConnectionAborted | E::ConnectionReset | E::ConnectionRefused | E::Interrupted)
 }
 
 fn tune(socket: &TcpStream, stall: Duration) -> io::Result<()> {

@@ -5,7 +5,7 @@ use axum::Json as JsonResponse;
 use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::http::{HeaderMap, HeaderName, StatusCode};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use model::wire::{SubmitRequest, urls};
 use model::{JobId, Json, Position};
@@ -17,7 +17,7 @@ use super::{jobs, stream};
 use crate::App;
 use crate::body::JsonBody;
 use crate::carrier::body::Opened;
-use crate::header::{idempotency_key, single};
+use crate::header::{LAST_EVENT_ID, idempotency_key, single};
 use crate::owner::Caller;
 use crate::problem::Problem;
 
@@ -63,7 +63,7 @@ pub(crate) async fn process_sse(
 ) -> Result<Response, Problem> {
     let Query(query) = query?;
     caller.must(Scope::Read)?;
-    let last = single(&headers, &HeaderName::from_static("last-event-id"))?.filter(|id| !id.is_empty());
+    let last = single(&headers, &LAST_EVENT_ID)?.filter(|id| !id.is_empty());
     if let Some(last) = last {
         let (job, position) = resumed(last)?;
         return stream::resume(app, caller.owner, job, position, article_frame).await;

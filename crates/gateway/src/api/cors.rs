@@ -5,14 +5,10 @@ use std::time::Duration;
 use axum::http::header::{
     AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION, RETRY_AFTER,
 };
-use axum::http::{HeaderName, HeaderValue, Method};
+use axum::http::{HeaderValue, Method};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-const PREFER: HeaderName = HeaderName::from_static("prefer");
-const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
-const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+use crate::header::{IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, LAST_EVENT_ID, PREFER, PREFERENCE_APPLIED};
 
 /// How long a browser may remember the answer to a preflight; browsers cap it themselves.
 const REMEMBER: Duration = Duration::from_hours(2);
@@ -41,7 +37,7 @@ pub(super) fn layer(origins: &[String]) -> Option<CorsLayer> {
             LAST_EVENT_ID,
             PREFER,
         ])
-        .expose_headers([ETAG, LOCATION, RETRY_AFTER, REPLAYED, PREFERENCE_APPLIED])
+        .expose_headers([ETAG, LOCATION, RETRY_AFTER, IDEMPOTENCY_REPLAYED, PREFERENCE_APPLIED])
         .max_age(REMEMBER);
     Some(layer)
 }

@@ -5,28 +5,26 @@ use std::time::Duration;
 use axum::Json as JsonResponse;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::http::header::{CACHE_CONTROL, ETAG, LOCATION, RETRY_AFTER};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::header::{CACHE_CONTROL, ETAG, IF_NONE_MATCH, LOCATION, RETRY_AFTER};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use model::wire::{Accepted, JobView, Seconds, SubmitRequest, urls};
-use model::{Clock, Job, JobId, Json, Position, Status, SystemClock};
+use model::wire::{Accepted, JobView, SubmitRequest, urls};
+use model::{Clock, Job, JobId, Position, Status, SystemClock};
 use serde::Deserialize;
-use service::config::{JobsConfig, Scope, TaskConfig};
-use store::{Idempotency, NewJob, Submitted};
+use service::config::Scope;
+use store::Submitted;
 
+use super::new_job::new_job;
 use super::path::JobPath;
 use super::stream;
 use crate::App;
 use crate::body::JsonBody;
-use crate::header::{asks_for_stream, idempotency_key, none_match_names, preferred_wait};
+use crate::header::{
+    IDEMPOTENCY_REPLAYED, PREFERENCE_APPLIED, asks_for_stream, idempotency_key, none_match_names,
+    preferred_wait,
+};
 use crate::owner::Caller;
 use crate::problem::Problem;
-
-const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
-const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
-
-/// The most attempts that a submission may ask for.
-const MAX_ATTEMPTS: u32 = 100;
 
 /// `POST /api/jobs`
 pub(crate) async fn submit(
@@ -38,18 +36,21 @@ pub(crate) async fn submit(
     caller.must(Scope::Submit)?;
     let key = idempotency_key(&headers)?;
     let (id, replayed) = create(&app, &caller, &request, key).await?;
-    let mut response = match preferred_wait(&headers) {
-        _ if asks_for_stream(&headers) => stream::from_beginning(app.clone(), id),
-        Some(wait) => wait_for_end(&app, id, wait).await,
-        None if replayed => accepted(&app, id, status_of(&app, id).await),
-        None => accepted(&app, id, Status::Pending),
+    let mut response = if asks_for_stream(&headers) {
+        stream::from_beginning(app.clone(), id)
+    } else {
+        let (status, last) = if replayed { now(&app, id).await } else { (Status::Pending, Position::START) };
+        match preferred_wait(&headers) {
+            Some(wait) => wait_for_end(&app, id, last, wait).await,
+            None => accepted(&app, id, status),
+        }
     };
     let (url, _) = urls(app.base_url(), id);
     if let Ok(url) = HeaderValue::from_str(&url) {
         response.headers_mut().insert(LOCATION, url);
     }
     if replayed {
-        response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+        response.headers_mut().insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
     }
     Ok(response)
 }
@@ -61,114 +62,9 @@ pub(super) async fn create(
     request: &SubmitRequest,
     key: Option<String>,
 ) -> Result<(JobId, bool), Problem> {
-    match app.store().submit(&new_job(app, caller, request, key)?).await? {
+    match app.store().submit(&new_job(app.config(), caller, request, key)?).await? {
         Submitted::Created(id) => Ok((id, false)),
         Submitted::Replayed(id) => Ok((id, true)),
-    }
-}
-
-/// Checks what the request asks for against what is declared and allowed.
-fn new_job(
-    app: &App,
-    caller: &Caller,
-    request: &SubmitRequest,
-    key: Option<String>,
-) -> Result<NewJob, Problem> {
-    let (config, limits) = (app.config(), &app.config().jobs);
-    if let Some(field) = request.unsupported() {
-        return Err(Problem::Unsupported(field));
-    }
-    let Some(task) = config.tasks.get(&request.task) else {
-        return Err(Problem::UnknownTask(request.task.to_string(), task_names(app)));
-    };
-    let payload = request.payload.clone().unwrap_or_else(Json::null);
-    at_most("payload", payload.as_str().len(), limits.max_payload.as_usize())?;
-    let metadata = match &request.metadata {
-        None => None,
-        Some(map) => Some(Json::of(map).map_err(|error| Problem::Malformed(error.to_string()))?),
-    };
-    at_most(
-        "metadata",
-        metadata.as_ref().map_or(0, |json| json.as_str().len()),
-        limits.max_metadata.as_usize(),
-    )?;
-    let idempotency = match key {
-        None => None,
-        Some(key) => Some(Idempotency {
-            key: model::fingerprint::sha256(key.as_bytes()),
-            fingerprint: model::fingerprint::of(request)
-                .map_err(|error| Problem::Malformed(error.to_string()))?,
-        }),
-    };
-    let times = Times::of(request, task, limits)?;
-    Ok(NewJob {
-        owner: caller.owner.clone(),
-        task: request.task.clone(),
-        payload,
-        metadata,
-        max_attempts: max_attempts(request, task, limits)?,
-        timeout: times.timeout,
-        deadline: times.deadline,
-        queue_timeout: times.queue_timeout,
-        retention: times.retention,
-        log_events: task.log_events.unwrap_or(limits.log_events),
-        log_bytes: task.log_bytes.unwrap_or(limits.log_bytes).as_u64(),
-        idempotency,
-    })
-}
-
-fn task_names(app: &App) -> String {
-    app.config().tasks.keys().map(model::TaskName::as_str).collect::<Vec<_>>().join(", ")
-}
-
-fn at_most(what: &str, size: usize, limit: usize) -> Result<(), Problem> {
-    if size <= limit {
-        return Ok(());
-    }
-    let says =
-        format!("The {what} has {size} bytes, more than {limit}; store it elsewhere and send a link to it.");
-    Err(Problem::TooLarge(says))
-}
-
-fn max_attempts(request: &SubmitRequest, task: &TaskConfig, limits: &JobsConfig) -> Result<u32, Problem> {
-    let Some(asked) = request.max_attempts else {
-        return Ok(task.max_attempts.unwrap_or(limits.max_attempts));
-    };
-    let legal = u32::try_from(asked).ok().filter(|attempts| (1..=MAX_ATTEMPTS).contains(attempts));
-    legal.ok_or_else(|| Problem::OutOfRange(format!("maxAttempts is 1 to {MAX_ATTEMPTS}, not {asked}.")))
-}
-
-struct Times {
-    timeout: Duration,
-    deadline: Duration,
-    queue_timeout: Duration,
-    retention: Duration,
-}
-
-impl Times {
-    fn of(request: &SubmitRequest, task: &TaskConfig, limits: &JobsConfig) -> Result<Self, Problem> {
-        let within = |name: &str, asked: Option<Seconds>, most: Duration| {
-            let asked = asked.map(Seconds::get).transpose();
-            let asked = asked.map_err(|error| Problem::OutOfRange(format!("{name}: {error}.")))?;
-            match asked {
-                Some(asked) if asked > most => Err(Problem::OutOfRange(format!(
-                    "{name} is at most {} seconds here, not {}.",
-                    most.as_secs_f64(),
-                    asked.as_secs_f64()
-                ))),
-                asked => Ok(asked),
-            }
-        };
-        let deadline = within("deadline", request.deadline, limits.max_deadline)?.unwrap_or(limits.deadline);
-        let timeout = within("timeout", request.timeout, limits.max_deadline)?;
-        let queue_timeout = within("queueTimeout", request.queue_timeout, limits.max_deadline)?;
-        let retention = within("retention", request.retention, limits.max_retention)?;
-        Ok(Self {
-            timeout: timeout.or(task.timeout).unwrap_or(limits.timeout),
-            deadline,
-            queue_timeout: queue_timeout.or(task.queue_timeout).or(limits.queue_timeout).unwrap_or(deadline),
-            retention: retention.unwrap_or(limits.retention),
-        })
     }
 }
 
@@ -184,10 +80,10 @@ fn accepted(app: &App, id: JobId, status: Status) -> Response {
     response
 }
 
-/// Waits for the end of a job that was just submitted: 200 with the job, or 202.
-async fn wait_for_end(app: &App, id: JobId, wait: Duration) -> Response {
+/// Waits for the end of a job whose events up to `last` are known: 200 with the job, or 202.
+async fn wait_for_end(app: &App, id: JobId, last: Position, wait: Duration) -> Response {
     let wait = wait.min(app.config().jobs.max_wait);
-    let mut follow = app.hub().follow(id, Position::START);
+    let mut follow = app.hub().follow(id, last);
     until(app, wait, follow.ended()).await;
     let mut response = match app.store().job(id).await {
         Ok(Some(job)) if job.status.is_terminal() => {
@@ -202,10 +98,13 @@ async fn wait_for_end(app: &App, id: JobId, wait: Duration) -> Response {
     response
 }
 
-/// Where a job stands that was submitted before.
-async fn status_of(app: &App, id: JobId) -> Status {
-    // What Redis doesn't tell now was true once, and a poll will tell.
-    app.store().peek(id).await.ok().flatten().map_or(Status::Pending, |peek| peek.status)
+/// Where a job stands that was submitted before, and its newest event.
+async fn now(app: &App, id: JobId) -> (Status, Position) {
+    match app.store().peek(id).await {
+        Ok(Some(peek)) => (peek.status, peek.last.into()),
+        // What Redis doesn't tell now was true once, and a poll will tell.
+        _ => (Status::Pending, Position::START),
+    }
 }
 
 /// Whether `what` happened within `wait`; a node that stops waits no longer.
@@ -247,7 +146,7 @@ pub(crate) async fn poll(
 
     let mut job = find(&app, &caller, id).await?;
     let known = |job: &Job| none_match_names(&headers, &etag(job));
-    let asked_for_change = headers.contains_key("if-none-match");
+    let asked_for_change = headers.contains_key(IF_NONE_MATCH);
     if let Some(wait) = wait
         && !job.status.is_terminal()
         && (!asked_for_change || known(&job))

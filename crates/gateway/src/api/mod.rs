@@ -1,8 +1,10 @@
 //! The HTTP API: one file a resource.
 
 mod article;
+mod claim;
 mod cors;
 mod jobs;
+mod new_job;
 mod path;
 mod stream;
 mod tokens;
@@ -30,7 +32,7 @@ pub(crate) fn router(app: App, health: Health, metrics: Metrics) -> Router {
         .route("/api/jobs/{id}/cancel", post(jobs::cancel))
         .route("/api/jobs/{id}/events", get(stream::events))
         .route("/api/tokens", post(tokens::make))
-        .route("/api/work/claim", post(work::claim))
+        .route("/api/work/claim", post(claim::claim))
         .route("/api/work/{id}/heartbeat", post(work::heartbeat))
         .route("/api/work/{id}/progress", post(work::progress))
         .route("/api/work/{id}/output", post(work::output))

@@ -6,7 +6,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use model::wire::SnapshotReason;
 use model::{JobId, Owner, Position};
@@ -16,7 +16,7 @@ use store::{Peek, StoreError};
 use super::path::JobPath;
 use crate::App;
 use crate::carrier::body::{EventBody, Opened, Source, Words, as_it_is};
-use crate::header::single;
+use crate::header::{LAST_EVENT_ID, single};
 use crate::owner::Viewer;
 use crate::problem::Problem;
 
@@ -43,7 +43,7 @@ enum Start {
 impl Start {
     /// The header beats the query; what is empty is none; no cursor is the beginning.
     fn of(headers: &HeaderMap, query: &StreamQuery) -> Result<Self, Problem> {
-        let header = single(headers, &HeaderName::from_static("last-event-id"))?;
+        let header = single(headers, &LAST_EVENT_ID)?;
         let cursor =
             [header, query.last_event_id.as_deref()].into_iter().flatten().find(|text| !text.is_empty());
         if let Some(text) = cursor {
@@ -194,8 +194,7 @@ mod tests {
             (None, Some("1-2"), None, None),
             (None, None, Some("then"), None),
         ] {
-            let headers =
-                header.map(|value: &str| (HeaderName::from_static("last-event-id"), value.parse().unwrap()));
+            let headers = header.map(|value: &str| (LAST_EVENT_ID, value.parse().unwrap()));
             let query = StreamQuery { last_event_id: cursor.map(Into::into), from: from.map(Into::into) };
             assert_eq!(
                 Start::of(&headers.into_iter().collect(), &query).ok(),

@@ -1,0 +1,147 @@
+//! How a worker over HTTP gets a job, and a job that nobody takes home is given back.
+
+use std::time::Duration;
+
+use axum::Json as JsonResponse;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use model::wire::{ClaimRequest, ClaimResponse};
+use model::{Partition, TaskName, Token};
+use serde::Deserialize;
+use service::config::Scope;
+use store::{Claimed, Lease, StoreError};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
+
+use crate::App;
+use crate::body::JsonBody;
+use crate::carrier::guarded::Guarded;
+use crate::owner::Caller;
+use crate::problem::Problem;
+
+/// The most tasks of one claim.
+const MOST: usize = 1000;
+
+/// The query of a claim.
+#[derive(Deserialize)]
+pub(crate) struct ClaimQuery {
+    /// Seconds to wait for a job.
+    wait: Option<u64>,
+}
+
+/// `POST /api/work/claim`
+pub(crate) async fn claim(
+    State(app): State<App>,
+    caller: Caller,
+    query: Result<Query<ClaimQuery>, QueryRejection>,
+    JsonBody(request): JsonBody<ClaimRequest>,
+) -> Result<Response, Problem> {
+    caller.must(Scope::Work)?;
+    let Query(query) = query?;
+    if request.tasks.is_empty() || request.tasks.len() > MOST {
+        return Err(Problem::OutOfRange(format!("tasks lists 1 to {MOST} tasks.")));
+    }
+    if let Some(unknown) = request.tasks.iter().find(|task| !app.config().tasks.contains_key(task)) {
+        return Err(Problem::unknown_task(unknown, app.config()));
+    }
+    let wait = Duration::from_secs(query.wait.unwrap_or(0)).min(app.config().jobs.max_wait);
+    let Some(claimed) = next_job(&app, request.tasks, wait).await? else {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    };
+    Ok(answer(&app, claimed))
+}
+
+/// Claims in a task of its own: a client that goes away drops the handler, and what was claimed meanwhile is given back.
+async fn next_job(app: &App, tasks: Vec<TaskName>, wait: Duration) -> Result<Option<Claimed>, Problem> {
+    let (sender, receiver) = oneshot::channel();
+    app.shutdown().tasks().spawn({
+        let app = app.clone();
+        async move { claim_for(&app, &tasks, wait, sender).await }
+    });
+    receiver.await.map_err(|_| Problem::Internal)?.map_err(Problem::from)
+}
+
+type Answer = oneshot::Sender<Result<Option<Claimed>, StoreError>>;
+
+/// Never dropped half-way: a claim that is on its way must be answered or given back.
+async fn claim_for(app: &App, tasks: &[TaskName], wait: Duration, mut client: Answer) {
+    let found = look_or_wait(app, tasks, wait, &mut client).await;
+    if let Err(Ok(Some(claimed))) = client.send(found) {
+        give_back(app, &claimed.lease).await;
+    }
+}
+
+async fn look_or_wait(
+    app: &App,
+    tasks: &[TaskName],
+    wait: Duration,
+    client: &mut Answer,
+) -> Result<Option<Claimed>, StoreError> {
+    let deadline = Instant::now() + wait;
+    loop {
+        // In line before the look, so that a ring in between is heard.
+        let waiting = if wait.is_zero() { None } else { Some(app.bells().wait(tasks).await?) };
+        if let Some(claimed) = look_everywhere(app, tasks).await? {
+            return Ok(Some(claimed));
+        }
+        let Some(mut waiting) = waiting else { return Ok(None) };
+        let rung = tokio::select! {
+            biased;
+            () = client.closed() => None,
+            () = app.shutdown().soft().cancelled() => None,
+            rung = timeout_at(deadline, waiting.rung()) => rung.ok().flatten(),
+        };
+        let Some(partition) = rung else { return Ok(None) };
+        if let Some(claimed) = claim_in(app, partition, tasks).await? {
+            return Ok(Some(claimed));
+        }
+    }
+}
+
+async fn look_everywhere(app: &App, tasks: &[TaskName]) -> Result<Option<Claimed>, StoreError> {
+    let mut partitions: Vec<_> = app.store().partitions().await?.collect();
+    let first = rand::random_range(0..partitions.len());
+    partitions.rotate_left(first);
+    for partition in partitions {
+        if let Some(claimed) = claim_in(app, partition, tasks).await? {
+            return Ok(Some(claimed));
+        }
+    }
+    Ok(None)
+}
+
+async fn claim_in(
+    app: &App,
+    partition: Partition,
+    tasks: &[TaskName],
+) -> Result<Option<Claimed>, StoreError> {
+    let token = Token::from_random(rand::random());
+    app.store().claim(partition, tasks, token, app.config().jobs.lease).await
+}
+
+async fn give_back(app: &App, lease: &Lease) {
+    if let Err(error) = app.store().release(lease).await {
+        tracing::info!(job = %lease.job, %error, "a claim whose client has gone is left to its lease");
+    }
+}
+
+/// The 200; a client that goes before it was written has claimed nothing.
+fn answer(app: &App, claimed: Claimed) -> Response {
+    let lease = claimed.lease;
+    let body = ClaimResponse {
+        job_id: lease.job,
+        task: claimed.task,
+        payload: claimed.payload,
+        attempt: claimed.attempt,
+        max_attempts: claimed.max_attempts,
+        lease_token: lease.token,
+        lease_expires_at: claimed.expires_at,
+    };
+    let app = app.clone();
+    let tasks = app.shutdown().tasks().clone();
+    Guarded::wrap(JsonResponse(body).into_response(), move || {
+        tasks.spawn(async move { give_back(&app, &lease).await });
+    })
+}

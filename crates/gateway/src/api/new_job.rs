@@ -1,0 +1,115 @@
+//! From a submission to a job: what it asks for, against what is declared and allowed.
+
+use std::time::Duration;
+
+use model::Json;
+use model::wire::{Seconds, SubmitRequest};
+use service::config::{Config, JobsConfig, TaskConfig};
+use store::{Idempotency, NewJob};
+
+use crate::owner::Caller;
+use crate::problem::Problem;
+
+/// The most attempts that a submission may ask for.
+const MAX_ATTEMPTS: u32 = 100;
+
+/// Checks what the request asks for against what is declared and allowed.
+pub(super) fn new_job(
+    config: &Config,
+    caller: &Caller,
+    request: &SubmitRequest,
+    key: Option<String>,
+) -> Result<NewJob, Problem> {
+    let limits = &config.jobs;
+    if let Some(field) = request.unsupported() {
+        return Err(Problem::Unsupported(field));
+    }
+    let Some(task) = config.tasks.get(&request.task) else {
+        return Err(Problem::unknown_task(&request.task, config));
+    };
+    let payload = request.payload.clone().unwrap_or_else(Json::null);
+    at_most("payload", payload.as_str().len(), limits.max_payload.as_usize())?;
+    let metadata = match &request.metadata {
+        None => None,
+        Some(map) => Some(Json::of(map).map_err(|error| Problem::Malformed(error.to_string()))?),
+    };
+    at_most(
+        "metadata",
+        metadata.as_ref().map_or(0, |json| json.as_str().len()),
+        limits.max_metadata.as_usize(),
+    )?;
+    let idempotency = match key {
+        None => None,
+        Some(key) => Some(Idempotency {
+            key: model::fingerprint::sha256(key.as_bytes()),
+            fingerprint: model::fingerprint::of(request)
+                .map_err(|error| Problem::Malformed(error.to_string()))?,
+        }),
+    };
+    let times = Times::of(request, task, limits)?;
+    Ok(NewJob {
+        owner: caller.owner.clone(),
+        task: request.task.clone(),
+        payload,
+        metadata,
+        max_attempts: max_attempts(request, task, limits)?,
+        timeout: times.timeout,
+        deadline: times.deadline,
+        queue_timeout: times.queue_timeout,
+        retention: times.retention,
+        log_events: task.log_events.unwrap_or(limits.log_events),
+        log_bytes: task.log_bytes.unwrap_or(limits.log_bytes).as_u64(),
+        idempotency,
+    })
+}
+
+fn at_most(what: &str, size: usize, limit: usize) -> Result<(), Problem> {
+    if size <= limit {
+        return Ok(());
+    }
+    let says =
+        format!("The {what} has {size} bytes, more than {limit}; store it elsewhere and send a link to it.");
+    Err(Problem::TooLarge(says))
+}
+
+fn max_attempts(request: &SubmitRequest, task: &TaskConfig, limits: &JobsConfig) -> Result<u32, Problem> {
+    let Some(asked) = request.max_attempts else {
+        return Ok(task.max_attempts.unwrap_or(limits.max_attempts));
+    };
+    let legal = u32::try_from(asked).ok().filter(|attempts| (1..=MAX_ATTEMPTS).contains(attempts));
+    legal.ok_or_else(|| Problem::OutOfRange(format!("maxAttempts is 1 to {MAX_ATTEMPTS}, not {asked}.")))
+}
+
+struct Times {
+    timeout: Duration,
+    deadline: Duration,
+    queue_timeout: Duration,
+    retention: Duration,
+}
+
+impl Times {
+    fn of(request: &SubmitRequest, task: &TaskConfig, limits: &JobsConfig) -> Result<Self, Problem> {
+        let within = |name: &str, asked: Option<Seconds>, most: Duration| {
+            let asked = asked.map(Seconds::get).transpose();
+            let asked = asked.map_err(|error| Problem::OutOfRange(format!("{name}: {error}.")))?;
+            match asked {
+                Some(asked) if asked > most => Err(Problem::OutOfRange(format!(
+                    "{name} is at most {} seconds here, not {}.",
+                    most.as_secs_f64(),
+                    asked.as_secs_f64()
+                ))),
+                asked => Ok(asked),
+            }
+        };
+        let deadline = within("deadline", request.deadline, limits.max_deadline)?.unwrap_or(limits.deadline);
+        let timeout = within("timeout", request.timeout, limits.max_deadline)?;
+        let queue_timeout = within("queueTimeout", request.queue_timeout, limits.max_deadline)?;
+        let retention = within("retention", request.retention, limits.max_retention)?;
+        Ok(Self {
+            timeout: timeout.or(task.timeout).unwrap_or(limits.timeout),
+            deadline,
+            queue_timeout: queue_timeout.or(task.queue_timeout).or(limits.queue_timeout).unwrap_or(deadline),
+            retention: retention.unwrap_or(limits.retention),
+        })
+    }
+}
