@@ -1,0 +1,158 @@
+//! What is true of Redis at any time.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use model::{Entry, JobId, Mark, Timestamp};
+use serde_json::Value;
+
+use crate::log::History;
+use crate::snapshot::Snapshot;
+
+/// A job that the test has submitted.
+pub(crate) struct Known {
+    pub(crate) id: JobId,
+    pub(crate) owner: &'static str,
+    pub(crate) task: &'static str,
+    pub(crate) retention_ms: i64,
+    pub(crate) history: History,
+}
+
+/// Keys that may have no end: they hold no job for longer than it is kept.
+const LASTING: [&str; 10] = [
+    "deadlines",
+    "expiry",
+    "failedof",
+    "jc:partitions",
+    "jobsof",
+    "ready",
+    "readyof",
+    "running",
+    "sweeper",
+    "tasks",
+];
+
+const LIVING_MS: i64 = 7 * 24 * 3600 * 1000;
+
+pub(crate) fn check(now: &Snapshot, jobs: &mut [Known]) {
+    for job in jobs.iter_mut() {
+        job.history.grow(job.id, now.list(&format!("log:{}", job.id)));
+        check_job(now, job);
+    }
+    check_queue(now, jobs);
+    for owner in jobs.iter().map(|job| job.owner).collect::<BTreeSet<_>>() {
+        check_feed(now, owner, jobs);
+    }
+    for (name, key) in &now.0 {
+        let kind = name.split(':').next().unwrap_or_default();
+        let may_last = LASTING.contains(&kind) || name == "jc:partitions";
+        assert_eq!(key.ttl < 0, may_last, "{name} has {} ms to live", key.ttl);
+    }
+}
+
+fn check_job(now: &Snapshot, job: &Known) {
+    let Known { id, owner, task, history, .. } = job;
+    let (hash, log) = (now.job(*id), now.list(&format!("log:{id}")));
+    let last = history.0.last().unwrap();
+    assert_eq!(hash.number("seq"), history.0.len() as u64);
+    assert_eq!(hash.text("mark").parse(), Ok(last.mark));
+    let at = Timestamp::from_millis(hash.number("at")).to_string();
+    assert_eq!(Value::String(at), last.json["at"], "the hash's time is the newest event's");
+    let fold = history.fold();
+    assert_eq!(hash.text("status"), fold["status"], "the status is the fold of the log");
+    assert_eq!(last.is_terminal(), !hash.is_living());
+
+    // The cap.
+    let bytes = log.iter().map(String::len).sum::<usize>() as u64;
+    assert_eq!(hash.number("logBytes"), bytes);
+    assert!(log.len() as u64 <= hash.number("logMax"));
+    assert!(bytes <= hash.number("logMaxBytes") || log.len() == 1);
+
+    // Attempts.
+    let given_back = history.count(|seen| seen.kind() == "retrying" && seen.json["errorCode"].is_null());
+    assert_eq!(hash.number("givenBack"), given_back);
+    assert_eq!(hash.number("attempt"), history.count(|seen| seen.kind() == "started"));
+    assert!(hash.number("attempt") <= hash.number("maxAttempts") + given_back, "too many attempts");
+
+    // Where it stands: in exactly one of ready and running while it lives.
+    let status = hash.text("status");
+    let member = id.to_string();
+    let score = |key: &str| now.score(key, &member);
+    assert_eq!(score(&format!("readyof:{task}:{owner}")).is_some(), status == "pending");
+    let is_running = score(&format!("running:{task}")).is_some();
+    match status {
+        "processing" => assert!(is_running),
+        "cancelled" => assert!(!is_running || !hash.text("lease").is_empty()),
+        _ => assert!(!is_running),
+    }
+    assert_eq!(
+        hash.text("lease").is_empty(),
+        !matches!(status, "processing" | "cancelled") || !has_lease(job)
+    );
+    #[expect(clippy::cast_precision_loss, reason = "times have fewer digits than a double holds")]
+    let exactly = |number: u64| Some(number as f64);
+    assert_eq!(score("deadlines"), exactly(hash.next_limit()).filter(|_| hash.is_living()));
+    assert_eq!(now.score("expiry", &format!("{owner}:{id}")), exactly(hash.number("expiresAt")));
+    assert!(score(&format!("jobsof:{owner}")).is_some());
+    assert_eq!(score(&format!("failedof:{owner}")).is_some(), status == "failed");
+
+    // Lives.
+    for key in [format!("job:{id}"), format!("log:{id}")] {
+        let ttl = now.ttl(&key).unwrap();
+        if hash.is_living() {
+            assert!(ttl > LIVING_MS, "{key} lives {ttl} ms");
+        } else {
+            assert!((job.retention_ms - 60_000..=job.retention_ms).contains(&ttl), "{key} lives {ttl} ms");
+        }
+    }
+}
+
+/// Whether the newest attempt's end was its cancellation, so that its token is kept.
+fn has_lease(job: &Known) -> bool {
+    let before = job.history.0.iter().rev().find(|seen| seen.is_life_cycle() && seen.kind() != "cancelled");
+    before.is_some_and(|seen| seen.kind() == "started")
+}
+
+fn check_queue(now: &Snapshot, jobs: &[Known]) {
+    let mut ready = BTreeMap::<_, BTreeSet<_>>::new();
+    for name in now.0.keys() {
+        if let Some((task, owner)) = name.strip_prefix("readyof:").and_then(|rest| rest.split_once(':')) {
+            ready.entry(task.to_owned()).or_default().insert(owner.to_owned());
+        }
+    }
+    for task in ["a", "b"] {
+        let owners = now.zset(&format!("ready:{task}"));
+        let named: BTreeSet<_> = owners.iter().map(|(owner, _)| (*owner).to_owned()).collect();
+        assert_eq!(named, ready.remove(task).unwrap_or_default(), "owners with ready jobs of {task}");
+        let turns: BTreeSet<_> = owners.iter().map(|(_, turn)| turn.to_bits()).collect();
+        assert_eq!(turns.len(), owners.len(), "each owner has its own turn");
+        let known = |id: &str| jobs.iter().any(|job| job.task == task && job.id.to_string() == id);
+        assert!(now.zset(&format!("running:{task}")).iter().all(|(id, _)| known(id)));
+        assert!(now.list(&format!("bell:{task}")).len() <= 1);
+    }
+}
+
+fn check_feed(now: &Snapshot, owner: &str, jobs: &[Known]) {
+    let (mut last, mut told) = (None::<(u64, Mark)>, BTreeMap::<String, Vec<u64>>::new());
+    for text in now.list(&format!("feedof:{owner}")) {
+        let entry = Entry::parse(&Bytes::from(text.clone())).unwrap();
+        let before = last.map_or(Mark::START, |(_, mark)| mark);
+        assert!(
+            last.is_none_or(|(seq, _)| entry.head.seq == seq + 1) && entry.head.before == before,
+            "{text}"
+        );
+        last = Some((entry.head.seq, entry.head.mark));
+        let json: Value = serde_json::from_slice(&entry.body.unwrap().json).unwrap();
+        let secret = ["payload", "result", "output", "text", "resultOmitted"];
+        assert!(secret.iter().all(|field| json.get(field).is_none()), "{text}");
+        told.entry(json["jobId"].as_str().unwrap().to_owned())
+            .or_default()
+            .push(json["seq"].as_u64().unwrap());
+    }
+    for job in jobs.iter().filter(|job| job.owner == owner) {
+        let events = job.history.0.iter().filter(|seen| seen.is_life_cycle());
+        let seqs: Vec<_> = events.map(|seen| seen.json["seq"].as_u64().unwrap()).collect();
+        assert_eq!(told.remove(&job.id.to_string()), Some(seqs), "the feed tells each job's life");
+    }
+    assert!(told.is_empty(), "the feed tells of others: {told:?}");
+}
