@@ -6,7 +6,7 @@ PROFILE ?= dev
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-k8s sample-video lint fmt clean
+.PHONY: help setup run test test-k8s test-browser screenshots sample-video lint fmt clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,12 @@ test: setup ## build and run all tests, against real Redis servers that they sta
 
 test-k8s: setup ## check the Kubernetes manifests and the Dockerfile, without a cluster (a part of `make test`)
 	@scripts/test-k8s
+
+test-browser: setup ## drive the page in a browser, through a load balancer (a part of `make test`; installs Chromium and Node)
+	@scripts/test-browser
+
+screenshots: setup ## take the README's pictures from the running program
+	@scripts/screenshots
 
 sample-video: ## make the video that the example task `transcode` is tried on (installs ffmpeg if it is missing)
 	@scripts/sample-video

@@ -87,7 +87,7 @@ export class Page {
       await tab.getByRole("radio", { name: "other…" }).check();
       await tab.getByLabel("Name of the task").fill(task);
     }
-    if (payload !== undefined) await tab.getByLabel("Payload (JSON)").fill(JSON.stringify(payload));
+    if (payload !== undefined) await tab.getByLabel("Payload (JSON)").fill(JSON.stringify(payload, null, 2));
     await tab.getByRole("button", { name: "Submit" }).click();
     const id = await tab.waitForFunction((known) => {
       const first = document.querySelector(".job .id")?.textContent;

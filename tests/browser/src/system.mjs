@@ -10,7 +10,7 @@ import { Process, freePort } from "./process.mjs";
 import { Wire } from "./wire.mjs";
 
 export const REPOSITORY = fileURLToPath(new URL("../../..", import.meta.url));
-const JOBCAST = process.env.JOBCAST_BINARY ?? join(REPOSITORY, "target/debug/jobcast");
+export const JOBCAST = process.env.JOBCAST_BINARY ?? join(REPOSITORY, "target/debug/jobcast");
 
 export class System {
   gateways = [];
