@@ -79,7 +79,7 @@ fn whatever_is_called_in_whatever_order_every_job_keeps_its_promises() {
         (server, Store::new(options), redis)
     });
     let config = ProptestConfig {
-        cases: 64,
+        cases: 100,
         failure_persistence: None,
         max_shrink_iters: 2_000,
         rng_algorithm: RngAlgorithm::XorShift,
