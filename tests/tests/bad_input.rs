@@ -514,3 +514,24 @@ async fn who_asks_first_is_told_before_sending() {
     assert_eq!(wire.answer().await.unwrap().problem(), (422, "unknown-task".into()));
     bench.unharmed().await;
 }
+
+#[tokio::test]
+async fn a_refusal_reaches_who_is_still_sending() {
+    let bench = Bench::start("").await;
+    const JSON: (&str, &str) = ("content-type", "application/json");
+    let body = json!({ "task": "remote", "payload": "x".repeat(1_000_000) }).to_string();
+    let unknown = format!("/api/jobs/{UNKNOWN}/cancel");
+    for _ in 0..20 {
+        for (path, headers, status, problem) in [
+            ("/api/jobs", &[JSON, ("authorization", "Bearer wrong")][..], 401, "unauthenticated"),
+            ("/api/jobs", &[("content-type", "text/plain")], 415, "unsupported-media-type"),
+            ("/api/nothing", &[JSON], 404, "not-found"),
+            ("/healthz", &[JSON], 405, "method-not-allowed"),
+            (&unknown, &[JSON], 404, "not-found"),
+        ] {
+            let answer = bench.send(Method::POST, path, headers, body.clone()).await;
+            assert_eq!(answer.problem(), (status, problem), "{path} {headers:?}");
+        }
+    }
+    bench.unharmed().await;
+}

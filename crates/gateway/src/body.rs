@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use axum::http::HeaderMap;
-use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, EXPECT};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http_body::Body as HttpBody;
 use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
@@ -17,12 +17,6 @@ use crate::problem::Problem;
 
 /// What a body may hold beside the payload or result: names, other fields, white space.
 const ENVELOPE: usize = 64 * 1024;
-
-/// How much of a body that is too large is read and thrown away: a connection that is closed while its client still writes
-/// is reset, and the answer lost.
-const DISCARDED: usize = 16 * 1024 * 1024;
-/// How long that may take.
-const DISCARDING: Duration = Duration::from_secs(5);
 
 /// A JSON body: `Content-Type: application/json`, valid UTF-8, within the size limit, without unknown fields.
 pub(crate) struct JsonBody<T>(pub(crate) T);
@@ -36,10 +30,8 @@ impl<T: DeserializeOwned> FromRequest<App> for JsonBody<T> {
         }
         let jobs = &app.config().jobs;
         let limit = jobs.max_payload.as_usize().max(jobs.max_result.as_usize()).saturating_add(ENVELOPE);
-        // Who asks first, by `Expect: 100-continue`, is told before anything is sent.
-        let asks_first = request.headers().contains_key(EXPECT);
         let pause = app.config().gateway.header_timeout;
-        let bytes = read(request.into_body(), limit, pause, asks_first).await?;
+        let bytes = read(request.into_body(), limit, pause).await?;
         parse(&bytes).map(Self)
     }
 }
@@ -59,15 +51,15 @@ fn is_encoded(headers: &HeaderMap) -> Result<bool, Problem> {
 }
 
 /// All of `body`, if it is no longer than `limit` and never pauses for longer than `pause`.
-async fn read(mut body: Body, limit: usize, pause: Duration, asks_first: bool) -> Result<Vec<u8>, Problem> {
+async fn read(mut body: Body, limit: usize, pause: Duration) -> Result<Vec<u8>, Problem> {
     let too_large = || {
         let says = format!(
             "The body is larger than {limit} bytes; store large data elsewhere and send a link to it."
         );
         Problem::TooLarge(says)
     };
-    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-    if announced > limit && (asks_first || announced > DISCARDED) {
+    // Before anything is read, so that who asks first (`Expect: 100-continue`) needn't send it.
+    if body.size_hint().lower() > limit as u64 {
         return Err(too_large());
     }
     let mut bytes = Vec::new();
@@ -78,20 +70,9 @@ async fn read(mut body: Body, limit: usize, pause: Duration, asks_first: bool) -
             frame.map_err(|error| Problem::Malformed(format!("The body could not be read: {error}.")))?;
         let Ok(data) = frame.into_data() else { continue };
         if bytes.len() + data.len() > limit {
-            drop(timeout(DISCARDING, discard(&mut body)).await);
             return Err(too_large());
         }
         bytes.extend_from_slice(&data);
-    }
-}
-
-async fn discard(body: &mut Body) {
-    let mut read = 0;
-    while let Some(Ok(frame)) = body.frame().await {
-        read += frame.data_ref().map_or(0, axum::body::Bytes::len);
-        if read > DISCARDED {
-            return;
-        }
     }
 }
 
@@ -156,10 +137,10 @@ mod tests {
             });
             Body::from_stream(pieces)
         };
-        assert_eq!(read(pieces(9, 4), 20, pause, false).await.unwrap().len(), 20);
-        assert!(matches!(read(pieces(0, 5), 20, pause, false).await, Err(Problem::TooLarge(_))));
-        assert!(matches!(read(pieces(11, 1), 20, pause, false).await, Err(Problem::SlowBody)));
+        assert_eq!(read(pieces(9, 4), 20, pause).await.unwrap().len(), 20);
+        assert!(matches!(read(pieces(0, 5), 20, pause).await, Err(Problem::TooLarge(_))));
+        assert!(matches!(read(pieces(11, 1), 20, pause).await, Err(Problem::SlowBody)));
         let announced = Body::from("x".repeat(21));
-        assert!(matches!(read(announced, 20, pause, true).await, Err(Problem::TooLarge(_))));
+        assert!(matches!(read(announced, 20, pause).await, Err(Problem::TooLarge(_))));
     }
 }

@@ -1,5 +1,6 @@
 //! The HTTP server: accepts connections and serves them, and ends in order.
 
+use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use tower::ServiceExt;
 
 use crate::App;
 use crate::carrier::head::{HeadLimit, Serving};
+use crate::carrier::leftover;
 use crate::carrier::stall::Stall;
 
 /// How long to wait after an accept that failed, which mostly means that there are no file descriptors left.
@@ -114,7 +116,8 @@ async fn connection(socket: TcpStream, router: Router, app: App, drained: Cancel
     let socket = Stall::new(socket, app.config().stream.stall, app.metrics().streams_stalled.clone());
     let service = service_fn(|request: Request<Incoming>| {
         let (serving, router) = (serving.clone(), router.clone());
-        async move { serving.during(router.oneshot(request)).await }
+        let answer = leftover::answered(request, |request| router.oneshot(request));
+        async move { Ok::<_, Infallible>(serving.during(answer).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

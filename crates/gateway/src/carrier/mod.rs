@@ -3,4 +3,5 @@
 pub(crate) mod body;
 pub(crate) mod guarded;
 pub(crate) mod head;
+pub(crate) mod leftover;
 pub(crate) mod stall;
