@@ -424,3 +424,16 @@ async fn no_ring_is_lost_among_many_workers() {
     assert_eq!((done.len(), distinct.len()), (JOBS, JOBS), "each job once");
     system.nothing_grows().await;
 }
+
+#[tokio::test]
+async fn a_wait_outlives_a_redis_that_restarts() {
+    let system = System::builder().workers(0).settings(NO_SWEEP).start().await;
+    let client = system.client(0);
+    let mut worker = waiting(client);
+    wait_at_bells(&system, 1).await;
+    system.redis.kill();
+    system.redis.restart().await;
+    wait_at_bells(&system, 1).await;
+    let id = client.submit("remote", json!(null)).await;
+    assert_eq!(claimed(&mut worker).await["jobId"], json!(id));
+}
