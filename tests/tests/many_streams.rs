@@ -15,7 +15,7 @@ use whole::{SOON, System, frames};
 
 #[tokio::test]
 async fn streams_of_all_partitions_are_whole_with_little_memory_and_one_read_at_a_time() {
-    const JOBS: usize = 32;
+    const JOBS: usize = 24;
     let settings = "[stream]\nring_log = \"1 KiB\"\nrings = \"8 KiB\"\npage = \"1 KiB\"\nreads_in_flight = 1\n\
                     linger = \"1s\"\nmax_age = \"1s\"\nheartbeat = \"500ms\"\nheartbeat_jitter = \"100ms\"";
     let system =
