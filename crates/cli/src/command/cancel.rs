@@ -3,7 +3,7 @@
 use clap::Args;
 use client::JobId;
 
-use super::people::{Code, Exit, Failure, Reach, complain, line};
+use super::people::{Exit, Failure, Reach, complain, line};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -31,7 +31,7 @@ impl Cancel {
             match client.cancel(id).await.map_err(Failure::from) {
                 Ok(_) => line(&format!("{id} cancelled"))?,
                 // The next one would have to wait for nobody too.
-                Err(failure) if failure.exit() == Code::Exit(Exit::Unreachable) => return Err(failure),
+                Err(failure) if failure.exit() == Exit::Unreachable => return Err(failure),
                 Err(failure) => {
                     complain(&format_args!("{id}: {failure}"));
                     exit = Exit::Failed;

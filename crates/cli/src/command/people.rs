@@ -1,18 +1,22 @@
 //! What people do at a terminal, and scripts in their place: they ask a gateway, and need no configuration.
 
+mod outcome;
+mod text;
+
 use std::convert::Infallible;
 use std::fmt;
-use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use client::{BuildError, Client, ClientBuilder, FollowError};
+use client::{Client, ClientBuilder};
 use service::config::Override;
 use tokio::runtime::Runtime;
 
+pub(crate) use self::outcome::{Exit, Failure};
+pub(crate) use self::text::{complain, line, plain};
 use super::completions::Completions;
 use super::{cancel, jobs, submit, watch};
 use crate::args::setting;
@@ -54,7 +58,7 @@ impl People {
     }
 
     fn ask(&self) -> Result<Exit, Failure> {
-        let runtime = Runtime::new().map_err(Failure::Output)?;
+        let runtime = Runtime::new().map_err(Failure::Runtime)?;
         let ended = runtime.block_on(async {
             match self {
                 Self::Submit(submit) => submit.run().await,
@@ -150,126 +154,6 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// How a command ended that did what it could.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Exit {
-    /// All is well.
-    Done,
-    /// It hadn't ended in the time that `--wait` gave it.
-    Late,
-    /// A job failed or was cancelled, or the gateway said no.
-    Failed,
-    /// Nobody answers.
-    Unreachable,
-    /// Ctrl-C.
-    Interrupted,
-}
-
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        Self::from(match exit {
-            Exit::Done => 0,
-            Exit::Failed => 1,
-            Exit::Unreachable => 3,
-            Exit::Late => 4,
-            Exit::Interrupted => 130,
-        })
-    }
-}
-
-/// Why a command ended early.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Failure {
-    /// The command line asks for what makes no sense.
-    #[error("{0}")]
-    Usage(String),
-    /// The URL or the key can't be used.
-    #[error("{0}")]
-    Client(#[from] BuildError),
-    /// The gateway said no, or nobody answers.
-    #[error("{0}{hint}", hint = hint(.0))]
-    Call(#[from] client::Error),
-    /// Nothing more comes of a job that was followed.
-    #[error("{0}")]
-    Follow(#[from] FollowError),
-    /// Whoever read the output is gone.
-    #[error("nobody reads on")]
-    Reader,
-    /// The output can't be written, or this machine has no threads left.
-    #[error("the output can't be written: {0}")]
-    Output(io::Error),
-}
-
-impl Failure {
-    /// How a command ends by it.
-    pub(crate) fn exit(&self) -> Code {
-        match self {
-            Self::Usage(_) | Self::Client(_) => Code::Usage,
-            Self::Call(error) if error.is_retryable() => Code::Exit(Exit::Unreachable),
-            Self::Follow(error) if error.is_retryable() => Code::Exit(Exit::Unreachable),
-            Self::Call(client::Error::Unreadable { .. }) => Code::Exit(Exit::Unreachable),
-            _ => Code::Exit(Exit::Failed),
-        }
-    }
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Self {
-        if error.kind() == io::ErrorKind::BrokenPipe { Self::Reader } else { Self::Output(error) }
-    }
-}
-
-/// The exit code of a failure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Code {
-    /// A wrong command line; clap has the same.
-    Usage,
-    /// Any other.
-    Exit(Exit),
-}
-
-impl From<Code> for ExitCode {
-    fn from(code: Code) -> Self {
-        match code {
-            Code::Usage => Self::from(2),
-            Code::Exit(exit) => exit.into(),
-        }
-    }
-}
-
-fn hint(error: &client::Error) -> &'static str {
-    match error {
-        client::Error::Unreachable { .. } => {
-            "\nIs a gateway running there? `jobcast dev` starts one; --url or JOBCAST_URL names another."
-        }
-        client::Error::Refused(problem) if problem.status == 401 => "\nGive a key by JOBCAST_KEY (or --key).",
-        _ => "",
-    }
-}
-
-/// Says on stderr what is wrong.
-pub(crate) fn complain(what: &impl fmt::Display) {
-    // Nobody may be reading, which is no error.
-    let _ = writeln!(io::stderr(), "jobcast: {}", plain(&what.to_string()));
-}
-
-/// Prints a line on stdout.
-pub(crate) fn line(text: &str) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
-    writeln!(out, "{text}").and_then(|()| out.flush()).map_err(Failure::from)
-}
-
-/// Text of strangers for a terminal: without what would steer it.
-pub(crate) fn plain(text: &str) -> String {
-    let shown = |c: char| match c {
-        '\n' => Some('\n'),
-        '\t' => Some(' '),
-        c if c.is_control() => None,
-        c => Some(c),
-    };
-    text.chars().filter_map(shown).collect()
-}
-
 /// Reads a time: a number of seconds, or one with units.
 pub(crate) fn time(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
@@ -292,10 +176,5 @@ mod tests {
         for bad in ["", "-1", "x", "5 parsecs", "NaN", "inf"] {
             assert!(time(bad).is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn text_of_strangers_steers_no_terminal() {
-        assert_eq!(plain("a\x1b[2Jb\u{9b}1mc\td\r\ne\x07"), "a[2Jb1mc d\ne");
     }
 }

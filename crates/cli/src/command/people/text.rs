@@ -1,0 +1,39 @@
+//! What commands for people write.
+
+use std::fmt;
+use std::io::{self, Write as _};
+
+use super::Failure;
+
+/// Says on stderr what is wrong.
+pub(crate) fn complain(what: &impl fmt::Display) {
+    // Nobody may be reading, which is no error.
+    let _ = writeln!(io::stderr(), "jobcast: {}", plain(&what.to_string()));
+}
+
+/// Prints a line on stdout.
+pub(crate) fn line(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{text}").and_then(|()| out.flush()).map_err(Failure::from)
+}
+
+/// Text of strangers for a terminal: without what would steer it.
+pub(crate) fn plain(text: &str) -> String {
+    let shown = |c: char| match c {
+        '\n' => Some('\n'),
+        '\t' => Some(' '),
+        c if c.is_control() => None,
+        c => Some(c),
+    };
+    text.chars().filter_map(shown).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_of_strangers_steers_no_terminal() {
+        assert_eq!(plain("a\x1b[2Jb\u{9b}1mc\td\r\ne\x07"), "a[2Jb1mc d\ne");
+    }
+}
