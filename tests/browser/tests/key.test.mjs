@@ -41,7 +41,7 @@ story("a key is asked for, and streams go by tokens that are renewed", async (pa
   await enter(page, KEY);
   assert.equal(world.system.jobs().length, 0);
 
-  const id = await page.submit("narrate", { tokens: 500, perSecond: 40 });
+  const id = await page.submit("narrate", { tokens: 900, perSecond: 40 });
   await page.grown(id, 100);
   const first = urls.find((url) => url.includes("/events"));
   assert.match(first, /[?&]token=/);

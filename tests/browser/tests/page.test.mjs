@@ -97,15 +97,17 @@ story("a submission whose answer never came makes one job", async (page) => {
 });
 
 story("the text is whole after 20 reloads in the middle of it", async (page) => {
-  const id = await page.submit("narrate", { tokens: 700, perSecond: 40 });
-  for (let reload = 1; reload <= 20; reload++) {
-    await page.grown(id, 30 * reload);
-    await page.tab.reload();
+  for (let tokens = 700, inTheMiddle = false; !inTheMiddle; tokens *= 2) {
+    const id = await page.submit("narrate", { tokens, perSecond: 40 });
+    for (let reload = 1; reload <= 20; reload++) {
+      await page.grown(id, 30 * reload);
+      await page.tab.reload();
+    }
+    // On a busy machine it may take a longer story.
+    inTheMiddle = (await world.system.call("GET", `/api/jobs/${id}`)).status === "processing";
+    await isWholeStory(page, world.system, id);
+    isWholeHistory(await page.seen(id));
   }
-  const { status } = await world.system.call("GET", `/api/jobs/${id}`);
-  assert.equal(status, "processing", "all reloads were in the middle");
-  await isWholeStory(page, world.system, id);
-  isWholeHistory(await page.seen(id));
 });
 
 story("a job is followed by its id, and other tabs follow what one submits", async (page, context) => {
