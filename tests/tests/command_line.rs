@@ -213,7 +213,7 @@ async fn a_terminal_shows_a_bar_and_the_text_above_it() {
     assert_eq!(words(&text.join("\n")), words(&whole), "the whole text, once");
     assert!(text.len() > 2 && text.iter().all(|line| line.chars().count() < 80), "{screen:#?}");
     assert!(result.starts_with(r#"{"tokens":60"#), "{screen:#?}");
-    assert!(bar.starts_with("narrate ") && bar.contains("✓ completed in 1."), "{screen:#?}");
+    assert!(bar.starts_with("narrate ") && bar.contains("✓ completed in "), "{screen:#?}");
     assert!(written.contains('━') && written.contains(" of 60 tokens"), "a bar was drawn: {written}");
 }
 

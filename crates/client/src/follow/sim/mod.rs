@@ -205,7 +205,7 @@ impl Sim {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
     fn every_event_is_told_once_and_in_order(
@@ -293,6 +293,34 @@ fn a_server_that_asks_to_wait_is_left_alone() {
     assert!(matches!(state.next(Duration::ZERO), Next::Stream(_)));
     state.lost(Lost::Away(busy(Duration::from_secs(40))), Duration::ZERO, 0.0);
     assert!(matches!(state.next(Duration::ZERO), Next::Sleep(wait) if wait == Duration::from_secs(40)));
+}
+
+#[test]
+fn a_snapshot_that_is_ahead_is_not_the_end() {
+    for at in ["0", "2-ffffff", "5-ffffff"] {
+        let mut sim = Sim::new(at.parse::<Position>().unwrap().into());
+        (0..4).for_each(|_| sim.world.grow(false));
+        sim.world.grow(true);
+        sim.world.trim(2);
+        sim.told.at = None;
+        while sim.turn(Op::Serve(usize::MAX)) {}
+        assert_eq!(sim.told.at, Some(sim.world.last()), "after {at}");
+        assert!(sim.told.over, "the end itself was told");
+    }
+}
+
+#[test]
+fn waits_are_short_again_after_an_event() {
+    let mut sim = Sim::new(Start::BEGINNING);
+    sim.world.grow(false);
+    for _ in 0..20 {
+        sim.turn(Op::Away);
+    }
+    while sim.told.at == Some(Cursor::START) {
+        sim.turn(Op::Serve(1));
+    }
+    let next = sim.state.next(sim.now);
+    assert!(matches!(next, Next::Sleep(wait) if wait <= Duration::from_secs(1)), "{next:?}");
 }
 
 #[test]
