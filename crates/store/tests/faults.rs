@@ -344,3 +344,24 @@ async fn every_end_by_a_claim_is_counted_by_its_code() {
     };
     assert_eq!((ended(ErrorCode::Unclaimed), ended(ErrorCode::Timeout)), (1, 1));
 }
+
+on_both!(a_break_longer_than_half_a_lease_costs_no_attempt, bench, {
+    // Heartbeats come each half lease at the latest, so a longer break may end a lease whose worker is well.
+    let short = Duration::from_secs(6);
+    let options = SweepOptions { interval: Duration::from_secs(1), lease: short };
+    let id = bench.submit(&new_job()).await;
+    let lease = bench.at().claim(id.partition(), &[task()], token(), short).await.unwrap().unwrap().lease;
+    for _ in 0..3 {
+        assert_eq!(bench.at().sweep(id.partition(), "test", &options).await.unwrap(), Swept::Changed(0));
+        bench.pass(1);
+    }
+    bench.now += 3_500;
+    assert_eq!(bench.at().sweep(id.partition(), "test", &options).await.unwrap(), Swept::Changed(0));
+    bench.at().renew(&lease).await.unwrap();
+    // The same where sweeps are rare.
+    let options = SweepOptions { interval: short, lease: short };
+    bench.at().sweep(id.partition(), "test", &options).await.unwrap();
+    bench.pass(12);
+    assert_eq!(bench.at().sweep(id.partition(), "test", &options).await.unwrap(), Swept::Changed(0));
+    bench.at().end(&lease, &done(), None, &[]).await.unwrap();
+});

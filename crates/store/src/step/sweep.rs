@@ -28,6 +28,17 @@ pub enum Swept {
     More(u64),
 }
 
+/// The longest that a sweep may be late before it counts as a break, where leases are long.
+const LATE: Duration = Duration::from_secs(4);
+
+impl SweepOptions {
+    /// How old the last sweep is when Redis must have been away: 5 s by default. Heartbeats come each half lease at the
+    /// latest, so a break that is longer may have ended the lease of a worker that is well.
+    fn stale(&self) -> Duration {
+        self.interval.saturating_add(LATE.min(self.lease / 2))
+    }
+}
+
 impl Store {
     /// Sweeps `partition` once as `holder`.
     pub async fn sweep(
@@ -37,7 +48,6 @@ impl Store {
         options: &SweepOptions,
     ) -> Result<Swept, StoreError> {
         let keys = keys_of(self.prefix(), partition)?;
-        let stale = options.interval.saturating_mul(5).max(Duration::from_secs(5));
         let call = SWEEP
             .call(keys.still())
             .arg(self.now_word())
@@ -45,7 +55,7 @@ impl Store {
             .arg(holder)
             .arg(millis(options.interval.saturating_mul(3)))
             .arg(millis(options.lease))
-            .arg(millis(stale))
+            .arg(millis(options.stale()))
             .arg(MOST);
         let mut reply = Reply::new(self.router().call(keys.slot, &Request::Script(&call)).await?)?;
         let word = reply.text()?;
