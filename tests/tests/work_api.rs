@@ -437,3 +437,30 @@ async fn a_wait_outlives_a_redis_that_restarts() {
     let id = client.submit("remote", json!(null)).await;
     assert_eq!(claimed(&mut worker).await["jobId"], json!(id));
 }
+
+#[tokio::test]
+async fn each_worker_gets_a_job_however_they_come_together() {
+    let system = System::builder().gateways(2).workers(0).settings(NO_SWEEP).start().await;
+    for round in 0..100 {
+        let mut together: JoinSet<Option<Value>> = JoinSet::new();
+        for n in 0..4 {
+            let client = system.client(n % 2).clone();
+            together.spawn(async move { Some(claimed(&mut waiting(&client)).await) });
+            let client = system.client((n + round) % 2).clone();
+            together.spawn(async move {
+                client.submit("remote", json!(n)).await;
+                None
+            });
+        }
+        // Nobody is done before all have begun, so nobody takes a second job.
+        let attempts: Vec<_> = together.join_all().await.into_iter().flatten().collect();
+        assert_eq!(attempts.len(), 4);
+        for attempt in attempts {
+            let id = attempt["jobId"].as_str().unwrap();
+            let body = json!({ "leaseToken": attempt["leaseToken"] });
+            let answer = system.client(0).tell(&format!("/api/work/{id}/complete"), &body).await;
+            assert_eq!((answer.status, &attempt["attempt"]), (200, &json!(1)));
+        }
+    }
+    system.nothing_grows().await;
+}
