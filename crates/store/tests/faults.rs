@@ -10,8 +10,8 @@ use std::time::Duration;
 use bench::{Bench, LEASE, SWEEP, done, failed, new_job, owner, retry, task, text, token};
 use model::{Entry, ErrorCode, Partition, Status, Timestamp};
 use store::{
-    EndLabels, Lease, NewJob, Options, Store, StoreError, SubmitError, SweepOptions, Swept, Target,
-    WorkError, sweep_until,
+    EndLabels, Idempotency, Lease, NewJob, Options, Store, StoreError, SubmitError, SweepOptions, Swept,
+    Target, WorkError, sweep_until,
 };
 use testkit::redis::cmd;
 use tokio_util::sync::CancellationToken;
@@ -364,4 +364,26 @@ on_both!(a_break_longer_than_half_a_lease_costs_no_attempt, bench, {
     bench.pass(12);
     assert_eq!(bench.at().sweep(id.partition(), "test", &options).await.unwrap(), Swept::Changed(0));
     bench.at().end(&lease, &done(), None, &[]).await.unwrap();
+});
+
+on_both!(an_idempotency_record_lives_a_day_or_as_long_as_its_job, bench, {
+    let life = async |bench: &Bench| -> u64 {
+        let name = key(bench, "idem:acme:*").await;
+        let ms: u64 = cmd("PTTL").arg(name).query_async(&mut bench.server.client().await).await.unwrap();
+        ms.div_ceil(60_000)
+    };
+    for (retention, after) in [(60, 23 * 60), (3 * DAY / 60, 3 * DAY / 60)] {
+        let job = NewJob {
+            idempotency: Some(Idempotency { key: "k".into(), fingerprint: "f".into() }),
+            retention: Duration::from_mins(retention),
+            ..new_job()
+        };
+        let id = bench.submit(&job).await;
+        assert_eq!(life(&bench).await, 2 * 60 + 7 * DAY / 60, "as long as a living job may");
+        let lease = bench.claim(id).await.lease;
+        bench.pass(3600);
+        bench.at().end(&lease, &done(), None, &[]).await.unwrap();
+        assert_eq!(life(&bench).await, after);
+        cmd("FLUSHALL").exec_async(&mut bench.server.client().await).await.unwrap();
+    }
 });
