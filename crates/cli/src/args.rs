@@ -27,7 +27,7 @@ Examples:
 
 Jobs survive a restart, and a kill. Requests need no key.";
 
-/// Background jobs over HTTP: submit, and follow by stream, poll or webhook, on any node.
+/// Background jobs over HTTP: submit, and follow by stream or poll, on any node.
 #[derive(Debug, Parser)]
 #[command(name = "jobcast", version, after_help = EXAMPLES, max_term_width = 100)]
 pub(crate) struct Args {

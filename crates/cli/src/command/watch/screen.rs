@@ -159,5 +159,7 @@ fn style(template: &str) -> ProgressStyle {
 }
 
 fn width() -> usize {
-    tcgetwinsize(io::stdout()).map_or(WIDTH, |size| usize::from(size.ws_col)).max(20)
+    // A terminal that nobody gave a size says 0.
+    let columns = tcgetwinsize(io::stdout()).map_or(0, |size| usize::from(size.ws_col));
+    if columns == 0 { WIDTH } else { columns.max(20) }
 }
