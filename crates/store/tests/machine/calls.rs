@@ -1,0 +1,216 @@
+//! The calls of workers, and what each must answer and write.
+
+use std::time::Duration;
+
+use model::{Report, TaskName, Token};
+use serde_json::Value;
+use store::{Claimed, End, Lease, WorkError};
+
+use crate::world::{HERE, World};
+
+/// A call of a worker, with all that it carries.
+#[derive(Clone, Debug)]
+pub(crate) enum Call {
+    Claim { tasks: Vec<TaskName>, token: Token, lease: Duration },
+    Renew(Lease),
+    Append(Lease, Option<u64>, Vec<Report>),
+    End(Lease, End, Option<u64>, Vec<Report>),
+    Release(Lease),
+}
+
+/// What a call came to.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) enum Answer {
+    Claimed(Box<Claimed>),
+    Nothing,
+    Held { cancelled: bool },
+    Lost,
+    Gap,
+}
+
+impl World {
+    /// Makes a call, maybe twice, and holds its answer to what Redis said before.
+    pub(crate) async fn call(&mut self, call: Call, twice: bool) {
+        let expected = self.expected(&call);
+        let seen: Vec<_> = self.jobs.iter().map(|job| job.history.0.len()).collect();
+        let answer = self.make(&call).await;
+        if let (Call::End(lease, End::Completed(result), ..), Answer::Held { cancelled: false }) =
+            (&call, &answer)
+            && result.as_str().len() > 900
+        {
+            self.omitted.push(lease.job);
+        }
+        self.look().await;
+        match (&expected, &answer) {
+            (Some(expected), answer) => assert_eq!(answer, expected, "{call:?}"),
+            (None, Answer::Claimed(claimed)) => self.check_claimed(claimed),
+            (None, Answer::Nothing) => self.check_nothing_ready(&call),
+            (None, _) => panic!("{call:?} came to {answer:?}"),
+        }
+        self.check_written(&call, &answer, &seen);
+        if twice {
+            let lasting = self.before.lasting();
+            let again = self.make(&call).await;
+            self.look().await;
+            if answer != Answer::Nothing {
+                assert_eq!(again, answer, "a repeat answers as the first time: {call:?}");
+                assert_eq!(self.before.lasting(), lasting, "a repeat changes nothing: {call:?}");
+            }
+        }
+        match (&call, &answer) {
+            (_, Answer::Claimed(claimed)) => self.leases.push((claimed.lease, 0)),
+            (Call::Append(lease, batch, _), Answer::Held { cancelled: false }) => {
+                let batch = *batch;
+                let known = self.leases.iter_mut().find(|(held, _)| held == lease).unwrap();
+                known.1 = batch.map_or(known.1 + 1, |batch| batch.max(known.1));
+            }
+            _ => {}
+        }
+        let is_known_again = !matches!(call, Call::Append(_, None, _));
+        if is_known_again && matches!(answer, Answer::Claimed(_) | Answer::Held { .. }) {
+            self.accepted.push((call, answer));
+        }
+    }
+
+    /// An accepted call that arrives once more, however late, writes nothing.
+    pub(crate) async fn again(&mut self, pick: u8) {
+        if self.accepted.is_empty() {
+            return;
+        }
+        let (call, first) = self.accepted[usize::from(pick) % self.accepted.len()].clone();
+        let lasting = self.before.lasting();
+        let answer = self.make(&call).await;
+        self.look().await;
+        assert_eq!(self.before.lasting(), lasting, "{call:?} arrived once more");
+        match (&call, first, answer) {
+            (Call::End(..) | Call::Release(_), first, answer) => assert_eq!(answer, first, "{call:?}"),
+            (Call::Claim { .. }, Answer::Claimed(first), Answer::Claimed(again)) => {
+                assert_eq!((first.lease, first.attempt), (again.lease, again.attempt));
+            }
+            (Call::Claim { .. }, _, Answer::Nothing)
+            | (Call::Append(..) | Call::Renew(_), _, Answer::Held { .. } | Answer::Lost) => {}
+            (call, first, answer) => panic!("{call:?} came to {answer:?}, first to {first:?}"),
+        }
+    }
+
+    async fn make(&self, call: &Call) -> Answer {
+        let store = self.at();
+        let held = |answer: Result<store::Held, WorkError>| match answer {
+            Ok(held) => Answer::Held { cancelled: held.cancelled },
+            Err(WorkError::LeaseLost) => Answer::Lost,
+            Err(WorkError::BatchGap) => Answer::Gap,
+            Err(error) => panic!("{call:?}: {error}"),
+        };
+        match call {
+            Call::Claim { tasks, token, lease } => {
+                match store.claim(HERE, tasks, *token, *lease).await.unwrap() {
+                    Some(claimed) => Answer::Claimed(Box::new(claimed)),
+                    None => Answer::Nothing,
+                }
+            }
+            Call::Renew(lease) => held(store.renew(lease).await),
+            Call::Append(lease, batch, reports) => held(store.append(lease, *batch, reports).await),
+            Call::End(lease, end, batch, reports) => {
+                held(store.end(lease, end, *batch, reports).await.map(|ended| ended.held))
+            }
+            Call::Release(lease) => held(store.release(lease).await),
+        }
+    }
+
+    /// What the call must answer, by what was in Redis before; `None` for a claim.
+    fn expected(&self, call: &Call) -> Option<Answer> {
+        let (lease, batch) = match call {
+            Call::Claim { .. } => return None,
+            Call::Append(lease, batch, _) | Call::End(lease, _, batch, _) => (lease, *batch),
+            Call::Renew(lease) | Call::Release(lease) => (lease, None),
+        };
+        let hash = self.before.job(lease.job);
+        let is_ours = hash.text("lease") == lease.token.to_string();
+        Some(match hash.text("status") {
+            "processing" if is_ours => {
+                let is_gap = batch.is_some_and(|batch| batch > hash.number("batch") + 1);
+                if is_gap { Answer::Gap } else { Answer::Held { cancelled: false } }
+            }
+            "cancelled" if is_ours => Answer::Held { cancelled: true },
+            _ => self.told_before(call).unwrap_or(Answer::Lost),
+        })
+    }
+
+    /// The answer to the same end of the same attempt, if it was accepted before.
+    fn told_before(&self, call: &Call) -> Option<Answer> {
+        let word = |call: &Call| match call {
+            Call::End(lease, End::Completed(_), ..) => Some((lease.token, "completed")),
+            Call::End(lease, End::Failed { .. }, ..) => Some((lease.token, "failed")),
+            Call::End(lease, End::Retry { .. }, ..) => Some((lease.token, "retry")),
+            Call::Release(lease) => Some((lease.token, "release")),
+            _ => None,
+        };
+        let own = word(call)?;
+        self.accepted.iter().find(|(other, _)| word(other) == Some(own)).map(|(_, answer)| answer.clone())
+    }
+
+    /// What a call has written since `seen`: all of its reports, or none.
+    fn check_written(&self, call: &Call, answer: &Answer, seen: &[usize]) {
+        let (lease, batch, reports) = match call {
+            Call::Claim { .. } => return,
+            Call::Append(lease, batch, reports) | Call::End(lease, _, batch, reports) => {
+                (lease, *batch, &reports[..])
+            }
+            Call::Renew(lease) | Call::Release(lease) => (lease, None, &[][..]),
+        };
+        let at = self.jobs.iter().position(|job| job.id == lease.job).unwrap();
+        let written: Vec<_> = self.jobs[at].history.0[seen[at]..].iter().map(|seen| &seen.json).collect();
+        let is_end = matches!(call, Call::End(..) | Call::Release(_));
+        if is_end && *answer == (Answer::Held { cancelled: true }) {
+            assert_eq!(
+                self.before.score(&format!("running:{}", self.jobs[at].task), &lease.job.to_string()),
+                None
+            );
+        }
+        if *answer != (Answer::Held { cancelled: false }) || self.told_before(call).is_some() {
+            assert!(written.is_empty(), "{call:?} wrote {written:?}");
+            return;
+        }
+        let last = self.leases.iter().find(|(held, _)| held == lease).unwrap().1;
+        let is_new = batch.is_none_or(|batch| batch > last);
+        let reports = if is_new { reports } else { &[] };
+        assert_eq!(written.len(), reports.len() + usize::from(is_end), "{call:?} wrote {written:?}");
+        for (report, event) in reports.iter().zip(written) {
+            let (first, second) = report.values();
+            let fields = match report {
+                Report::Progress { .. } => ["progress", "message"],
+                Report::Output(_) => ["output", "output"],
+                Report::Text(_) => ["text", "text"],
+            };
+            let value = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+            assert_eq!(event[fields[0]], value(&first));
+            assert_eq!(event[fields[1]], value(&second.unwrap_or(first)));
+        }
+    }
+
+    /// What was claimed was next in line.
+    fn check_claimed(&self, claimed: &Claimed) {
+        let job = self.jobs.iter().find(|job| job.id == claimed.job()).unwrap();
+        let hash = self.before.job(job.id);
+        assert_eq!((claimed.owner.as_str(), claimed.task.as_str()), (job.owner, job.task));
+        assert_eq!(claimed.payload.as_str(), format!("\"{}\"", job.owner));
+        assert_eq!(u64::from(claimed.attempt), hash.number("attempt"));
+        assert_eq!(hash.text("lease"), claimed.lease.token.to_string());
+        assert_eq!(claimed.expires_at.as_millis(), hash.number("leaseUntil"));
+        let left = hash.next_limit().saturating_sub(self.now);
+        assert_eq!(claimed.time_left, Duration::from_millis(left));
+        // None of this owner's that is still ready is older.
+        for (_, score) in self.before.zset(&format!("readyof:{}:{}", job.task, job.owner)) {
+            #[expect(clippy::cast_precision_loss, reason = "times have fewer digits than a double holds")]
+            let created = hash.number("createdAt") as f64;
+            assert!(score % 8_796_093_022_208.0 >= created, "an older one waits");
+        }
+    }
+
+    fn check_nothing_ready(&self, call: &Call) {
+        let Call::Claim { tasks, .. } = call else { panic!("{call:?}") };
+        for task in tasks {
+            assert!(self.before.zset(&format!("ready:{task}")).is_empty(), "there was something to claim");
+        }
+    }
+}
