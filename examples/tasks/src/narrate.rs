@@ -46,7 +46,7 @@ impl Handler for Narrate {
             characters += token.chars().count() as u64;
             ctx.text(&token).await?;
             if new_percent(n, tokens) {
-                ctx.progress(100.0 * pace::fraction(n + 1, tokens), &format!("{} of {tokens} tokens", n + 1));
+                ctx.progress(pace::percent(n + 1, tokens), &format!("{} of {tokens} tokens", n + 1));
             }
         }
         let told = Told { tokens, characters };

@@ -22,6 +22,11 @@ pub(crate) fn fraction(done: u64, total: u64) -> f64 {
     if done >= total { 1.0 } else { done as f64 / total as f64 }
 }
 
+/// How far `done` of `total` is, in percent, to one decimal: what comes after it nobody sees.
+pub(crate) fn percent(done: u64, total: u64) -> f64 {
+    (1000.0 * fraction(done, total)).round() / 10.0
+}
+
 /// Waits for what is due at `due` after `start`. Gives others their turn in any case.
 pub(crate) async fn until(start: Instant, due: Duration) {
     let wait = left(due, start.elapsed());

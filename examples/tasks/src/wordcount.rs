@@ -103,7 +103,7 @@ async fn count(
         tally.feed(piece.get(..read).unwrap_or_default()).map_err(no_text)?;
         done += read as u64;
         pace::until(start, pace::share(slow, done, size)).await;
-        ctx.progress(100.0 * pace::fraction(done, size), &progress(done, size));
+        ctx.progress(pace::percent(done, size), &progress(done, size));
     }
     tally.finish(top).map_err(no_text)
 }

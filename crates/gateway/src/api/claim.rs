@@ -100,16 +100,23 @@ async fn look_or_wait(
     }
 }
 
+/// A partition that doesn't answer keeps nobody from the jobs of the others; if none does, it is an error.
 async fn look_everywhere(app: &App, tasks: &[TaskName]) -> Result<Option<Claimed>, StoreError> {
     let mut partitions: Vec<_> = app.store().partitions().await?.collect();
     let first = rand::random_range(0..partitions.len());
     partitions.rotate_left(first);
+    let (mut answered, mut failed) = (false, None);
     for partition in partitions {
-        if let Some(claimed) = claim_in(app, partition, tasks).await? {
-            return Ok(Some(claimed));
+        match claim_in(app, partition, tasks).await {
+            Ok(Some(claimed)) => return Ok(Some(claimed)),
+            Ok(None) => answered = true,
+            Err(error) => failed = Some(error),
         }
     }
-    Ok(None)
+    match failed {
+        Some(error) if !answered => Err(error),
+        _ => Ok(None),
+    }
 }
 
 async fn claim_in(

@@ -94,7 +94,7 @@ pub struct AuthKey {
 pub enum Scope {
     /// Submit and cancel.
     Submit,
-    /// Poll, stream and list.
+    /// Poll and stream.
     Read,
     /// The worker API.
     Work,
