@@ -13,13 +13,8 @@ local by = token .. ' ' .. how
 local job = load_job(prefix .. 'job:' .. id, id)
 if not job then return { 'lost' } end
 local now = clock(ARGV[1])
-if job.status == 'cancelled' and job.lease == token then
-  redis.call('ZREM', prefix .. 'running:' .. job.task, id)
-  return { 'cancelled', job.leaseUntil }
-end
-if job.lease ~= token or job.status ~= 'processing' then
-  return was_ended_by(job, by) and { 'ok', now, '', '' } or { 'lost' }
-end
+local over = over_already(prefix, job, token, now, by)
+if over then return over end
 if #ARGV >= 9 then
   local batch = ARGV[9] == '' and job.batch + 1 or tonumber(ARGV[9])
   if batch > job.batch + 1 then return { 'gap' } end

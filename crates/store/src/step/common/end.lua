@@ -42,6 +42,18 @@ local function free_place(prefix, job)
   redis.call('HDEL', job.key, 'lease', 'leaseUntil')
 end
 
+-- The answer to an attempt's last call where the attempt isn't running any more, or nil if it is: the job was cancelled (its
+-- place is freed), the call is a repeat, or the lease is lost.
+local function over_already(prefix, job, token, now, by)
+  if job.status == 'cancelled' and job.lease == token then
+    redis.call('ZREM', prefix .. 'running:' .. job.task, job.id)
+    return { 'cancelled', job.leaseUntil }
+  end
+  if job.lease ~= token or job.status ~= 'processing' then
+    return was_ended_by(job, by) and { 'ok', now, '', '' } or { 'lost' }
+  end
+end
+
 local function fail(prefix, job, now, random, error, code, by)
   local fields, more = failure(error, code)
   free_place(prefix, job)
