@@ -1,0 +1,6 @@
+//! The chaos suite: a whole system under load, broken at random, and a checker that believes nothing but what clients saw.
+//!
+//! Facts flow one way: the driver breaks and watches, and writes a [`record::Run`]; the checker reads that and gives a
+//! verdict; the report shows both. The checker shares no code with what it checks.
+
+pub mod record;
