@@ -79,7 +79,7 @@ impl Store {
     /// Makes `job`, in a random partition, or in the one that its owner and Idempotency-Key name. While that partition's slot
     /// moves, a job without a key goes to another one.
     pub async fn submit(&self, job: &NewJob) -> Result<Submitted, SubmitError> {
-        let count = self.partition_count().await?;
+        let count = self.open_partition_count().await?;
         let Some(idempotency) = &job.idempotency else {
             let first = rand::random_range(0..count);
             for offset in 0..count {

@@ -1,0 +1,280 @@
+//! How many partitions there are, and how they become more while everything runs.
+//!
+//! `<prefix>:partitions` is `16`; or, between the two phases of a growth, `32 16`: there are 32, which all read, sweep, claim
+//! from and follow; and new jobs go to the first 16 still. It lies in a slot of its own and is one string, so one write
+//! changes it. Numbers only grow: a process that knows of more than it reads, since a failover lost the growth, puts it right.
+
+use std::fmt;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use model::Partition;
+use model::id::MAX_PARTITIONS;
+use tokio::sync::watch;
+
+use crate::connect::Request;
+use crate::partition::{Slot, slot_of_key};
+use crate::script::Script;
+use crate::{Store, StoreError};
+
+static GROW: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("step/grow.lua"), &[]));
+
+/// How many partitions there are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PartitionCounts {
+    /// Those that exist, 1 to 64: they are read, swept, claimed from and followed.
+    pub all: u16,
+    /// Those that new jobs go to, the first ones; fewer than `all` between the two phases of a growth.
+    pub open: u16,
+}
+
+impl PartitionCounts {
+    /// Whether a growth has begun and isn't over.
+    pub fn grows(self) -> bool {
+        self.open < self.all
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (all, open) = text.split_once(' ').unwrap_or((text, text));
+        let (all, open) = (all.parse().ok()?, open.parse().ok()?);
+        (1 <= open && open <= all && all <= MAX_PARTITIONS).then_some(Self { all, open })
+    }
+
+    fn at_least(self, other: Self) -> Self {
+        Self { all: self.all.max(other.all), open: self.open.max(other.open) }
+    }
+}
+
+/// As Redis holds it.
+impl fmt::Display for PartitionCounts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { all, open } = self;
+        if self.grows() { write!(f, "{all} {open}") } else { write!(f, "{all}") }
+    }
+}
+
+/// Why partitions can't become so many.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum GrowError {
+    /// More than there can be.
+    #[error("there can be at most {MAX_PARTITIONS} partitions")]
+    TooMany,
+    /// There are as many already, or more.
+    #[error("there are {0} partitions already, and they can only become more")]
+    NotMore(u16),
+    /// A growth to another number has begun and must be ended first.
+    #[error("they are growing to {} already: end that first", .0.all)]
+    Growing(PartitionCounts),
+    /// The growth to this number hasn't begun.
+    #[error("a growth to so many has not begun: there are {0}")]
+    NotAnnounced(PartitionCounts),
+    /// Redis had no answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What this process knows of the counts. They never fall.
+pub(crate) struct Known {
+    /// 0 until Redis was asked.
+    all: watch::Sender<u16>,
+    /// 0 until Redis was asked; never more than `all`.
+    open: AtomicU16,
+}
+
+impl Known {
+    pub(crate) fn nothing() -> Self {
+        Self { all: watch::Sender::new(0), open: AtomicU16::new(0) }
+    }
+
+    fn counts(&self) -> Option<PartitionCounts> {
+        // In this order: the other number may grow in between.
+        let open = self.open.load(Ordering::Acquire);
+        let all = *self.all.borrow();
+        (open > 0).then_some(PartitionCounts { all, open })
+    }
+
+    fn learn(&self, counts: PartitionCounts) {
+        self.all.send_if_modified(|all| {
+            let grows = counts.all > *all;
+            *all = counts.all.max(*all);
+            grows
+        });
+        self.open.fetch_max(counts.open, Ordering::AcqRel);
+    }
+}
+
+/// The value as it was read, to be replaced.
+struct Found {
+    text: String,
+    counts: PartitionCounts,
+}
+
+impl Store {
+    /// All partitions that there are.
+    pub async fn partitions(&self) -> Result<impl Iterator<Item = Partition> + use<>, StoreError> {
+        Ok((0..self.known_or_read().await?.all).map(Partition))
+    }
+
+    /// How many partitions this process knows of, without asking; 0 until Redis was reached.
+    pub fn known_partitions(&self) -> u16 {
+        *self.known().all.borrow()
+    }
+
+    /// How many partitions this process knows of (0 until Redis was reached), to wait for more. It hears of them by every
+    /// [`Self::reach`], and whatever else reads the number.
+    pub fn partitions_changed(&self) -> watch::Receiver<u16> {
+        self.known().all.subscribe()
+    }
+
+    /// Whether there is such a partition. Reads the number anew before it says no, since it may have grown.
+    pub async fn has_partition(&self, partition: Partition) -> Result<bool, StoreError> {
+        if partition.0 >= MAX_PARTITIONS {
+            return Ok(false);
+        }
+        let known = self.known_or_read().await?.all;
+        Ok(partition.0 < known || partition.0 < self.partition_counts().await?.all)
+    }
+
+    /// How many partitions there are, by Redis.
+    pub async fn partition_counts(&self) -> Result<PartitionCounts, StoreError> {
+        self.find_counts().await.map(|found| found.counts)
+    }
+
+    /// The first phase of a growth to `all` partitions: from now on, as soon as every process has read the number anew, all of
+    /// them are read, swept and claimed from; none gets new jobs yet. Harmless if that growth is in this phase already.
+    pub async fn announce_partitions(&self, all: u16) -> Result<PartitionCounts, GrowError> {
+        if all > MAX_PARTITIONS {
+            return Err(GrowError::TooMany);
+        }
+        loop {
+            let found = self.find_counts().await?;
+            let counts = found.counts;
+            if counts.all == all && counts.grows() {
+                return Ok(counts);
+            } else if counts.grows() {
+                return Err(GrowError::Growing(counts));
+            } else if counts.all >= all {
+                return Err(GrowError::NotMore(counts.all));
+            }
+            // If somebody else was faster, what he wrote is judged anew.
+            self.replace(&found, PartitionCounts { all, open: counts.open }).await?;
+        }
+    }
+
+    /// The second phase: new jobs go to all of the `all` partitions. To be called when every process has had the time to read
+    /// what the first one wrote. Harmless if that was done already.
+    pub async fn open_partitions(&self, all: u16) -> Result<PartitionCounts, GrowError> {
+        loop {
+            let found = self.find_counts().await?;
+            if found.counts.all != all {
+                return Err(GrowError::NotAnnounced(found.counts));
+            } else if !found.counts.grows() {
+                return Ok(found.counts);
+            }
+            self.replace(&found, PartitionCounts { all, open: all }).await?;
+        }
+    }
+
+    /// How many partitions get new jobs.
+    pub(crate) async fn open_partition_count(&self) -> Result<u16, StoreError> {
+        Ok(self.known_or_read().await?.open)
+    }
+
+    async fn known_or_read(&self) -> Result<PartitionCounts, StoreError> {
+        match self.known().counts() {
+            Some(counts) => Ok(counts),
+            None => self.partition_counts().await,
+        }
+    }
+
+    fn partitions_key(&self) -> String {
+        format!("{}:partitions", self.prefix())
+    }
+
+    /// Reads the counts. They are Redis' own; configuration only seeds them. Written only where there is need: a full Redis
+    /// takes no writes, and must not seem to be away for that.
+    async fn find_counts(&self) -> Result<Found, StoreError> {
+        let key = self.partitions_key();
+        let slot = slot_of_key(&key);
+        let get = redis::Cmd::get(&key);
+        let found = match self.ask_for_text(slot, &Request::Command(&get)).await? {
+            Some(found) => found,
+            None => {
+                // Should the key be lost, jobs may still live in all partitions that there were.
+                let seed =
+                    self.known().counts().map_or_else(|| self.seed().to_string(), |known| known.to_string());
+                let mut set = redis::cmd("SET");
+                set.arg(&key).arg(&seed).arg("NX").arg("GET");
+                self.ask_for_text(slot, &Request::Command(&set)).await?.unwrap_or(seed)
+            }
+        };
+        let found = self.found(found)?;
+        match self.known().counts() {
+            Some(known) if found.counts.at_least(known) != found.counts => self.put_right(found, known).await,
+            _ => {
+                self.known().learn(found.counts);
+                Ok(found)
+            }
+        }
+    }
+
+    /// A growth that this process knows of was lost. Jobs may live in all partitions, so the others must hear of them again.
+    async fn put_right(&self, found: Found, known: PartitionCounts) -> Result<Found, StoreError> {
+        let counts = found.counts.at_least(known);
+        match self.replace(&found, counts).await {
+            Ok(now) if now.counts == counts => {
+                tracing::warn!(lost = %found.counts, "Redis had lost how many partitions there are; it knows again");
+                Ok(now)
+            }
+            Ok(now) => Ok(Found { counts: now.counts.at_least(known), ..now }),
+            Err(error) => {
+                tracing::debug!(%error, "Redis knows of too few partitions");
+                Ok(Found { counts, ..found })
+            }
+        }
+    }
+
+    /// Puts `counts` in the place of `found`, unless it has changed; whatever is there now.
+    async fn replace(&self, found: &Found, counts: PartitionCounts) -> Result<Found, StoreError> {
+        let key = self.partitions_key();
+        let slot = slot_of_key(&key);
+        let call = GROW.call(vec![key]).arg(&found.text).arg(counts);
+        let now = self.ask_for_text(slot, &Request::Script(&call)).await?;
+        let now = self.found(now.unwrap_or_default())?;
+        self.known().learn(now.counts);
+        Ok(now)
+    }
+
+    async fn ask_for_text(&self, slot: Slot, request: &Request<'_>) -> Result<Option<String>, StoreError> {
+        let value = self.router().call(slot, request).await?;
+        redis::from_redis_value(value).map_err(|error| StoreError::Unreadable(error.to_string()))
+    }
+
+    fn found(&self, text: String) -> Result<Found, StoreError> {
+        match PartitionCounts::parse(&text) {
+            Some(counts) => Ok(Found { text, counts }),
+            None => Err(StoreError::Unreadable(format!(
+                "{} is {text:?}; set it to how many partitions there are, 1 to {MAX_PARTITIONS}: one more than the largest n \
+                 in keys that begin with `{}:{{n.`",
+                self.partitions_key(),
+                self.prefix()
+            ))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_value_says_both_numbers_or_one() {
+        for (text, all, open) in [("1", 1, 1), ("16", 16, 16), ("32 16", 32, 16), ("64 63", 64, 63)] {
+            let counts = PartitionCounts { all, open };
+            assert_eq!((PartitionCounts::parse(text), counts.to_string().as_str()), (Some(counts), text));
+        }
+        for bad in ["", "0", "65", "x", "16 32", "16 0", "32 16 8", "32  16", " 16", "16 ", "-1", "1.5"] {
+            assert_eq!(PartitionCounts::parse(bad), None, "{bad:?}");
+        }
+    }
+}
