@@ -26,6 +26,8 @@ pub struct Run {
     pub server: String,
     /// The planted fault, by its name, if the system under test was broken on purpose.
     pub planted: Option<String>,
+    /// The run's start on the wall clock that Redis reads too, in ms since 1970: events' `at` minus this is the run's time.
+    pub started_at_unix_ms: u64,
     /// The number of partitions at the end.
     pub partitions: u16,
     /// Every submission that was answered with a job id in the end.
@@ -108,13 +110,26 @@ pub struct JobRecord {
     pub tries: u32,
     /// The most entries that the job's log may hold (the task's `log_max`); `None` where the run relied on the default.
     pub log_cap: Option<u64>,
-    /// When someone's cancel of it was acknowledged, if anyone's was.
+    /// How many counted outputs (`{"n": 1}`, `{"n": 2}`…) the handler writes in an attempt that completes.
+    pub outputs: Option<u64>,
+    /// The end that someone was told is written: a cancel's 202, an HTTP worker's `complete` or `fail` answered 200.
     #[serde(default)]
-    pub cancelled_at_ms: Option<u64>,
+    pub acknowledged_end: Option<AcknowledgedEnd>,
     /// `GET /api/jobs/{id}` after quiescence.
     pub final_poll: Polled,
     /// `LRANGE jc:{tag}:log:<id> 0 -1` on the primary after quiescence, oldest first; empty if there is none.
     pub final_log: Vec<LogEntry>,
+}
+
+/// An end that Jobcast said was written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AcknowledgedEnd {
+    /// When it said so.
+    pub at_ms: u64,
+    /// Which: `completed`, `failed` or `cancelled`.
+    #[serde(rename = "type")]
+    pub kind: String,
 }
 
 /// What a poll answered.
