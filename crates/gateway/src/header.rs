@@ -75,13 +75,22 @@ pub(crate) fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
 
 /// Whether `Accept` names event streams.
 pub(crate) fn asks_for_stream(headers: &HeaderMap) -> bool {
+    accepts(headers, "text/event-stream")
+}
+
+fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
     headers
         .get_all("accept")
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .filter_map(|range| range.split(';').next())
-        .any(|range| range.trim().eq_ignore_ascii_case("text/event-stream"))
+        .any(|range| range.trim().eq_ignore_ascii_case(media_type))
+}
+
+/// Whether `Accept` names JSON and no event stream: what names neither gets a stream.
+pub(crate) fn prefers_json(headers: &HeaderMap) -> bool {
+    accepts(headers, "application/json") && !asks_for_stream(headers)
 }
 
 /// Whether `If-None-Match` (RFC 9110, section 13.1.2) names `etag`, which comes with its quotes.

@@ -57,10 +57,18 @@ struct TokenQuery {
 }
 
 impl Viewer {
-    /// Refuses a viewer whose token is not for the stream of `job`.
-    pub(crate) fn may_stream(&self, job: JobId) -> Result<(), Problem> {
+    /// Refuses a viewer whose token is not for the stream of all `jobs`.
+    pub(crate) fn may_stream(&self, jobs: &[JobId]) -> Result<(), Problem> {
         match &self.token {
-            Some(token) if !token.allows_job(job) => Err(Problem::WrongToken),
+            Some(token) if !jobs.iter().all(|&job| token.allows_job(job)) => Err(Problem::WrongToken),
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses a viewer whose token is not for the owner's feed.
+    pub(crate) fn may_stream_feed(&self) -> Result<(), Problem> {
+        match &self.token {
+            Some(token) if !token.allows_feed() => Err(Problem::WrongToken),
             _ => Ok(()),
         }
     }

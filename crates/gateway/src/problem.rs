@@ -9,6 +9,8 @@ use serde::Serialize;
 use service::config::Config;
 use store::{CancelError, StoreError, SubmitError, WorkError};
 
+use crate::hub::NoPage;
+
 /// What went wrong, as the client hears of it. `type` is `urn:jobcast:<name>`; the sentence says what to do.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum Problem {
@@ -158,6 +160,19 @@ impl From<StoreError> for Problem {
             }
             StoreError::Full => Self::StoreFull,
             StoreError::Refused(_) | StoreError::Unreadable(_) => {
+                tracing::error!(%error, "a request failed");
+                Self::Internal
+            }
+        }
+    }
+}
+
+impl From<NoPage> for Problem {
+    fn from(error: NoPage) -> Self {
+        match error {
+            NoPage::Store(error) => error.into(),
+            NoPage::Forgotten => Self::NotFound,
+            NoPage::Broken(_) | NoPage::Snapshot(_) => {
                 tracing::error!(%error, "a request failed");
                 Self::Internal
             }

@@ -57,6 +57,23 @@ pub enum Verdict {
     Trimmed,
     /// The history up to the position isn't this one.
     Rewound,
+    /// The position is before a log's first event, and the log has it still, at a seq that wasn't known.
+    Begins,
+}
+
+/// Judges a position in a feed. Its seq starts at a time, so its beginning is known by the mark before its first entry; and it may
+/// expire, so one that has no entry says nothing of what it had.
+///
+/// From [`Position::START`], a feed that still has its first event, or none yet, [`Verdict::Begins`].
+pub fn settle_feed(position: Position, page: &LogPage) -> Verdict {
+    let Some(first) = page.first else {
+        return if position == Position::START { Verdict::Follows } else { Verdict::Trimmed };
+    };
+    match position == Position::START {
+        true if first.before == Mark::START => Verdict::Begins,
+        true => Verdict::Trimmed,
+        false => settle(position, page),
+    }
 }
 
 /// Judges `position` by a page that was read after `position.seq`.
@@ -136,6 +153,29 @@ mod tests {
             #[expect(clippy::cast_possible_truncation, reason = "small numbers")]
             let page = page(seq as u8);
             assert_eq!(settle(with(seq, m), &page), want, "{seq} {m:?}");
+        }
+    }
+
+    #[test]
+    fn a_feed_begins_at_any_seq_and_an_expired_one_says_nothing() {
+        let page = |before| {
+            let first = EntryHead { before, ..head(40) };
+            LogPage { first: Some(first), last: head(42).cursor(), anchor: Some(mark(41)), entries: vec![] }
+        };
+        let empty = LogPage { first: None, last: Cursor::START, anchor: None, entries: vec![] };
+        let at = |seq| Position::from(head(seq).cursor());
+        for (position, page, want) in [
+            (Position::START, &empty, Verdict::Follows),
+            (at(40), &empty, Verdict::Trimmed),
+            (Position::START, &page(Mark::START), Verdict::Begins),
+            (Position::START, &page(mark(39)), Verdict::Trimmed),
+            (Cursor::new(39, Mark::START).into(), &page(Mark::START), Verdict::Follows),
+            (at(41), &page(Mark::START), Verdict::Follows),
+            (at(20), &page(Mark::START), Verdict::Trimmed),
+            (at(39), &page(Mark::START), Verdict::Rewound),
+            (at(43), &page(mark(39)), Verdict::Rewound),
+        ] {
+            assert_eq!(settle_feed(position, page), want, "{position:?} {page:?}");
         }
     }
 

@@ -80,6 +80,11 @@ impl StreamToken {
     pub fn allows_job(&self, job: JobId) -> bool {
         matches!(&self.allows, Allows::Jobs(jobs) if jobs.contains(&job))
     }
+
+    /// Whether it is for the owner's feed.
+    pub fn allows_feed(&self) -> bool {
+        matches!(self.allows, Allows::Feed(true))
+    }
 }
 
 fn mac(key: &[u8], claims: &str) -> Option<Hmac<Sha256>> {
@@ -150,6 +155,7 @@ mod tests {
         let Allows::Jobs(jobs) = &own.allows else { panic!() };
         assert!(own.allows_job(jobs[0]));
         assert!(!own.allows_job(JobId::new(NOW, [8; 10], Partition(3))));
-        assert!(!StreamToken { allows: Allows::Feed(true), ..token() }.allows_job(jobs[0]));
+        let feed = StreamToken { allows: Allows::Feed(true), ..token() };
+        assert!(!feed.allows_job(jobs[0]) && feed.allows_feed() && !own.allows_feed());
     }
 }

@@ -1,6 +1,6 @@
 //! The names of keys and channels. Scripts make the same names from the same prefix.
 
-use model::{JobId, Partition, TaskName};
+use model::{JobId, LogId, Owner, Partition, TaskName};
 
 use crate::StoreError;
 use crate::partition::{Place, Slot, place};
@@ -31,8 +31,16 @@ impl Keys {
         self.name(format_args!("log:{id}"))
     }
 
-    pub(crate) fn live(&self, id: JobId) -> String {
-        self.name(format_args!("live:{id}"))
+    pub(crate) fn feed(&self, owner: &Owner) -> String {
+        self.name(format_args!("feedof:{owner}"))
+    }
+
+    /// The live channel of a log of this partition.
+    pub(crate) fn live(&self, log: &LogId) -> String {
+        match log {
+            LogId::Job(id) => self.name(format_args!("live:{id}")),
+            LogId::Feed(_, owner) => self.name(format_args!("feedlive:{owner}")),
+        }
     }
 
     pub(crate) fn bell(&self, task: &TaskName) -> String {

@@ -20,7 +20,7 @@ const DAY: u64 = 24 * 3600;
 
 /// What is told of a job, as JSON, by the events from `seq` on.
 async fn events(bench: &Bench, id: model::JobId, after: u64) -> Vec<serde_json::Value> {
-    let log = bench.store.log(id, after, 1 << 20).await.unwrap().unwrap();
+    let log = bench.store.log(&id.into(), after, 1 << 20).await.unwrap().unwrap();
     let json = |entry: Entry| serde_json::from_slice(&entry.body.unwrap().json).unwrap();
     log.page.entries.into_iter().map(json).collect()
 }
@@ -173,7 +173,7 @@ on_both!(a_log_that_was_lost_is_capped_as_before, bench, {
     let log = key(&bench, &format!("log:{id}")).await;
     cmd("DEL").arg(log).exec_async(&mut bench.server.client().await).await.unwrap();
     bench.at().append(&lease, Some(2), &vec![text("z"); 50]).await.unwrap();
-    let page = bench.store.log(id, 0, 1 << 20).await.unwrap().unwrap().page;
+    let page = bench.store.log(&id.into(), 0, 1 << 20).await.unwrap().unwrap().page;
     assert_eq!((page.first.unwrap().seq, page.entries.len()), (9, 50));
     bench.at().end(&lease, &done(), None, &[]).await.unwrap();
 });
@@ -214,7 +214,7 @@ async fn no_key_is_missed_so_much_that_a_call_breaks() {
                 assert!(!matches!(answer, Err(WorkError::Store(_))), "{what}: {answer:?}");
             };
             bench.store.job(id).await.unwrap();
-            bench.store.log(id, 0, 1 << 20).await.unwrap();
+            bench.store.log(&id.into(), 0, 1 << 20).await.unwrap();
             bench.store.queue(id.partition(), &task()).await.unwrap();
             work(bench.at().renew(&lease).await.map(drop));
             work(bench.at().append(&lease, None, &[text("b")]).await.map(drop));

@@ -42,7 +42,7 @@ on_both!(a_job_from_submission_to_its_end, bench, {
     assert_eq!(job.finished_at, Some(Timestamp::from_millis(bench.now)));
     assert_eq!(job.expires_at.as_millis(), bench.now + 600_000);
     assert_eq!(job.last_event.seq, 6);
-    let log = bench.store.log(id, 0, 1 << 20).await.unwrap().unwrap().page;
+    let log = bench.store.log(&id.into(), 0, 1 << 20).await.unwrap().unwrap().page;
     assert_eq!(log.last, job.last_event);
     let last = log.entries.last().unwrap().body.clone().unwrap();
     let event: serde_json::Value = serde_json::from_slice(&last.json).unwrap();
@@ -264,7 +264,7 @@ on_both!(logs_are_capped_by_count_and_by_bytes, bench, {
     for batch in 1..=20 {
         bench.at().append(&lease, Some(batch), &[text("x")]).await.unwrap();
     }
-    let page = bench.store.log(few, 0, 1 << 20).await.unwrap().unwrap().page;
+    let page = bench.store.log(&few.into(), 0, 1 << 20).await.unwrap().unwrap().page;
     assert_eq!((page.entries.len(), page.first.unwrap().seq, page.last.seq), (5, 18, 22));
     bench.at().end(&lease, &done(), None, &[]).await.unwrap();
     let small = bench.submit(&NewJob { log_bytes: 2000, ..new_job() }).await;
@@ -272,10 +272,10 @@ on_both!(logs_are_capped_by_count_and_by_bytes, bench, {
     for batch in 1..=20 {
         bench.at().append(&lease, Some(batch), &[text(&"y".repeat(300))]).await.unwrap();
     }
-    let page = bench.store.log(small, 0, 1 << 20).await.unwrap().unwrap().page;
+    let page = bench.store.log(&small.into(), 0, 1 << 20).await.unwrap().unwrap().page;
     assert!((2..=4).contains(&page.entries.len()), "{}", page.entries.len());
     // A page is bounded, gives at least one entry, and says the mark at the place asked for.
-    let page = bench.store.log(small, 20, 1).await.unwrap().unwrap().page;
+    let page = bench.store.log(&small.into(), 20, 1).await.unwrap().unwrap().page;
     assert_eq!(page.entries.len(), 1);
     assert_eq!(page.anchor, Some(page.entries[0].head.before));
     bench.at().end(&lease, &done(), None, &[]).await.unwrap();
@@ -286,7 +286,7 @@ on_both!(a_result_too_large_for_an_event_is_only_polled, bench, {
     let lease = bench.claim(id).await.lease;
     let large = Json::of(&"r".repeat(70 * 1024)).unwrap();
     bench.at().end(&lease, &End::Completed(large.clone()), None, &[]).await.unwrap();
-    let log = bench.store.log(id, 2, 1 << 20).await.unwrap().unwrap();
+    let log = bench.store.log(&id.into(), 2, 1 << 20).await.unwrap().unwrap();
     let event = String::from_utf8(log.page.entries[0].body.clone().unwrap().json.to_vec()).unwrap();
     assert!(event.ends_with(",\"resultOmitted\":true}"), "{event}");
     assert_eq!(bench.store.job(id).await.unwrap().unwrap().result, Some(large));

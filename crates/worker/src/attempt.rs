@@ -115,7 +115,7 @@ impl Desk {
         limit: Instant,
     ) -> Stopped {
         let nudge = Arc::new(Notify::new());
-        let _subscription = store.live().subscribe(lease.job, Arc::new(Ear(Arc::clone(&nudge))));
+        let _subscription = store.live().subscribe(&lease.job.into(), Arc::new(Ear(Arc::clone(&nudge))));
         tokio::select! {
             biased;
             Some(done) = work.join_next() => Stopped::Done(done),

@@ -16,7 +16,7 @@ use service::config::Scope;
 use super::{jobs, stream};
 use crate::App;
 use crate::body::JsonBody;
-use crate::carrier::body::Opened;
+use crate::carrier::body::{Opened, Source};
 use crate::header::{LAST_EVENT_ID, idempotency_key, single};
 use crate::owner::Caller;
 use crate::problem::Problem;
@@ -75,7 +75,7 @@ pub(crate) async fn process_sse(
     let (job, _) = jobs::create(&app, &caller, &request(&app, payload)?, None).await?;
     // Browsers keep the id and fire nothing: from now on a reconnect finds this job.
     let lead = Bytes::from(format!("id: {job}:0\n\n"));
-    let opened = Opened { lead: Some(lead), follow: Some(app.hub().follow(job, Position::START)) };
+    let opened = Opened { lead: Some(lead), source: Source::Log(app.hub().follow(job, Position::START)) };
     Ok(stream::respond(app, opened, article_frame))
 }
 

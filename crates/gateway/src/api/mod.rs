@@ -31,6 +31,8 @@ pub(crate) fn router(app: App, health: Health, metrics: Metrics) -> Router {
         .route("/api/jobs/{id}", get(jobs::poll))
         .route("/api/jobs/{id}/cancel", post(jobs::cancel))
         .route("/api/jobs/{id}/events", get(stream::events))
+        .route("/api/events", get(stream::several))
+        .route("/api/feed", get(stream::feed))
         .route("/api/tokens", post(tokens::make))
         .route("/api/work/claim", post(claim::claim))
         .route("/api/work/{id}/heartbeat", post(work::heartbeat))

@@ -14,7 +14,7 @@ use tokio::sync::futures::OwnedNotified;
 use tokio::time::Instant;
 
 use crate::App;
-use crate::hub::{Follow, Next};
+use crate::hub::{Follow, Next, Several};
 
 /// A comment, without an empty line after it: some clients would fire an empty event.
 const HEARTBEAT: Bytes = Bytes::from_static(b":\n");
@@ -34,6 +34,8 @@ pub(crate) enum Source {
     Opening(Pin<Box<dyn Future<Output = Opened> + Send>>),
     /// A log.
     Log(Follow),
+    /// Several logs, in their own words.
+    Several(Box<Several>),
     /// Nothing more.
     Over,
 }
@@ -42,13 +44,14 @@ pub(crate) enum Source {
 pub(crate) struct Opened {
     /// What is written first.
     pub(crate) lead: Option<Bytes>,
-    /// What follows; `None` if nothing does.
-    pub(crate) follow: Option<Follow>,
+    /// What follows.
+    pub(crate) source: Source,
 }
 
-impl From<Opened> for Source {
-    fn from(opened: Opened) -> Self {
-        opened.follow.map_or(Self::Over, Self::Log)
+impl Opened {
+    /// `source`, and nothing before it.
+    pub(crate) fn at_once(source: Source) -> Self {
+        Self { lead: None, source }
     }
 }
 
@@ -147,8 +150,16 @@ impl HttpBody for EventBody {
                 Source::Opening(opening) => {
                     let opened = ready!(opening.as_mut().poll(cx));
                     this.ready.extend(opened.lead.clone().and_then(*this.words));
-                    *this.source = opened.into();
+                    *this.source = opened.source;
                 }
+                Source::Several(several) => match ready!(several.poll_next(cx)) {
+                    Some(pieces) => {
+                        // A frame is two pieces: what all streams share, and the stream's own id.
+                        this.app.metrics().events_sent.inc_by(pieces.len() as u64 / 2);
+                        this.ready.extend(pieces);
+                    }
+                    None => *this.source = Source::Over,
+                },
                 Source::Log(follow) => {
                     if let Some(woken) = this.woken.as_mut().as_pin_mut() {
                         ready!(woken.poll(cx));
@@ -157,7 +168,7 @@ impl HttpBody for EventBody {
                     match follow.next() {
                         Next::Frames(frames) => {
                             this.app.metrics().events_sent.inc_by(frames.len() as u64);
-                            this.ready.extend(frames.into_iter().filter_map(*this.words));
+                            this.ready.extend(frames.into_iter().filter_map(|told| (this.words)(told.bytes)));
                         }
                         Next::Wait(woken) => this.woken.set(Some(woken)),
                         Next::End => *this.source = Source::Over,

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use model::Position;
 use tokio::sync::futures::OwnedNotified;
 
 use super::Hub;
-use super::core::{Taken, WaitFor};
+use super::core::{Taken, Told, WaitFor};
 use super::node::Node;
 use super::seat::Seat;
 
@@ -25,7 +24,7 @@ pub(crate) struct Follow {
 /// What a follower gets.
 pub(crate) enum Next {
     /// Frames to write, in this order; at least one. Ask again when they are written.
-    Frames(Vec<Bytes>),
+    Frames(Vec<Told>),
     /// Nothing now: ask again when this completes.
     Wait(OwnedNotified),
     /// Nothing will follow: the end was told.

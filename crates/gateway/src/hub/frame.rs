@@ -49,6 +49,25 @@ pub(crate) fn render(name: &[u8], json: &[u8], id: impl Display) -> Bytes {
     out.freeze()
 }
 
+/// The lines of a frame before its id.
+pub(crate) fn head(name: &[u8], json: &[u8]) -> Bytes {
+    [b"event: ", name, b"\ndata: ", json, b"\n"].concat().into()
+}
+
+/// A frame of [`render`] without its last lines, which are made anew for a stream that has ids of its own. `id` is the frame's.
+pub(crate) fn without_id(frame: &Bytes, id: Cursor) -> Bytes {
+    const MARK: usize = "-4f2a9c".len();
+    let digits = id.seq.checked_ilog10().map_or(1, |log| log as usize + 1);
+    let end = "id: ".len() + digits + MARK + "\n\n".len();
+    debug_assert!(frame.ends_with(format!("\nid: {id}\n\n").as_bytes()));
+    frame.slice(..frame.len().saturating_sub(end))
+}
+
+/// The last lines of a frame.
+pub(crate) fn id_lines(id: &str) -> Bytes {
+    format!("id: {id}\n\n").into()
+}
+
 #[cfg(test)]
 mod tests {
     use model::Entry;
@@ -70,6 +89,8 @@ mod tests {
             let frame = Frame::render(entry.head, &entry.body.unwrap());
             assert_eq!((&*frame.bytes, frame.terminal), (want.as_bytes(), terminal));
             assert_eq!((frame.before, frame.after), (entry.head.cursor_before(), entry.head.cursor()));
+            let again = [without_id(&frame.bytes, frame.after), id_lines(&frame.after.to_string())].concat();
+            assert_eq!(again, frame.bytes);
         }
     }
 }

@@ -13,8 +13,10 @@ mod node;
 mod page;
 mod pulse;
 mod read;
+mod reader;
 mod reconcile;
 mod seat;
+mod several;
 #[cfg(test)]
 mod sim;
 mod streams;
@@ -24,11 +26,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use model::wire::{JobView, Snapshot, SnapshotReason};
-use model::{Cursor, Job, JobId, Position};
+use model::wire::SnapshotReason;
+use model::{Job, LogId, Position};
 use parking_lot::Mutex;
 use store::Store;
-use tokio::sync::Semaphore;
+use tokio::sync::futures::OwnedNotified;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -37,6 +40,8 @@ use self::core::Limits;
 pub(crate) use self::follow::{Follow, Next};
 use self::node::Node;
 pub(crate) use self::pulse::{Beats, Pulse};
+pub(crate) use self::reader::{Found, NoPage};
+pub(crate) use self::several::{Member, Several, gone_frame};
 
 /// How a hub works; each as in `config/jobcast.toml`.
 #[derive(Clone, Debug)]
@@ -64,8 +69,10 @@ pub(crate) struct Hub(Arc<Shared>);
 struct Shared {
     store: Store,
     options: Inner,
-    logs: Mutex<HashMap<JobId, Followed>>,
+    logs: Mutex<HashMap<LogId, Followed>>,
     reads: Semaphore,
+    /// Partitions were added.
+    grown: Arc<Notify>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -86,6 +93,11 @@ struct Followed {
     idle: Option<Instant>,
 }
 
+/// The frame of a snapshot whose JSON is `json`.
+pub(crate) fn snapshot_frame(json: &[u8], id: impl std::fmt::Display) -> Bytes {
+    frame::render(b"snapshot", json, id)
+}
+
 impl Hub {
     /// A hub on `store`, whose tasks run on `tasks` until `stop`.
     pub(crate) fn new(
@@ -97,16 +109,17 @@ impl Hub {
         let HubOptions { ring_log, rings, page, reads, linger, reconcile, base_url } = options;
         let options =
             Inner { limits: Limits { ring_bytes: ring_log }, page, rings, linger, reconcile, base_url };
-        let reads = Semaphore::new(reads);
-        Self(Arc::new(Shared { store, options, logs: Mutex::default(), reads, tasks, stop }))
+        let (logs, reads, grown) = (Mutex::default(), Semaphore::new(reads), Arc::default());
+        Self(Arc::new(Shared { store, options, logs, reads, grown, tasks, stop }))
     }
 
-    /// Follows `job` from `position` on. The job is known to exist, or the follower is told that it is gone.
-    pub(crate) fn follow(&self, job: JobId, position: Position) -> Follow {
+    /// Follows `log` from `position` on. A job is known to exist, or the follower is told that it is gone.
+    pub(crate) fn follow(&self, log: impl Into<LogId>, position: Position) -> Follow {
+        let log = log.into();
         let node = {
             let mut logs = self.0.logs.lock();
-            let followed = logs.entry(job).or_insert_with(|| Followed {
-                node: Node::open(&self.0, job),
+            let followed = logs.entry(log.clone()).or_insert_with(|| Followed {
+                node: Node::open(&self.0, log),
                 streams: 0,
                 idle: None,
             });
@@ -118,7 +131,7 @@ impl Hub {
     }
 
     fn left(&self, node: &Node) {
-        if let Some(followed) = self.0.logs.lock().get_mut(&node.job) {
+        if let Some(followed) = self.0.logs.lock().get_mut(&node.log) {
             followed.streams -= 1;
             if followed.streams == 0 {
                 followed.idle = Some(Instant::now());
@@ -161,35 +174,44 @@ impl Hub {
         self.0.logs.lock().len()
     }
 
-    /// A `snapshot` frame of `job`, whose id is `id`.
-    pub(crate) fn snapshot(
-        &self,
-        job: Job,
-        reason: SnapshotReason,
-        id: Cursor,
-    ) -> Result<Bytes, serde_json::Error> {
-        self.0.snapshot(job, reason, id)
+    /// What follows `position` in `log`, without following it. `None` if there is no such job.
+    pub(crate) async fn page(&self, log: &LogId, position: Position) -> Result<Option<Found>, NoPage> {
+        // The semaphore is never closed; without a permit there would only be one read more.
+        let _permit = self.0.reads.acquire().await.ok();
+        self.0.find(log, position).await
     }
 
-    /// Keeps the hub in order until it is stopped: lingering, caps and reconciling.
+    /// The JSON of a `snapshot` of `job`, as it is now.
+    pub(crate) fn snapshot(&self, job: Job) -> Result<Bytes, serde_json::Error> {
+        self.0.snapshot(job, SnapshotReason::Now)
+    }
+
+    /// How many partitions there are, as far as this node has heard.
+    fn partitions(&self) -> u16 {
+        self.0.store.known_partitions()
+    }
+
+    /// Completes when there are more partitions than when it was made.
+    fn partitions_may_grow(&self) -> OwnedNotified {
+        Arc::clone(&self.0.grown).notified_owned()
+    }
+
+    /// Keeps the hub in order until it is stopped: lingering, caps, reconciling, and partitions that are added.
     pub(crate) async fn run(&self) {
         let work = async {
             tokio::join!(self.reconcile_often(), async {
                 let mut ticks = tokio::time::interval(self.0.options.linger.min(Duration::from_secs(1)));
+                let mut partitions = 0;
                 loop {
                     ticks.tick().await;
                     self.tidy();
                     self.shed();
+                    if std::mem::replace(&mut partitions, self.partitions()) != partitions {
+                        self.0.grown.notify_waiters();
+                    }
                 }
             })
         };
         self.0.stop.run_until_cancelled(work).await;
-    }
-}
-
-impl Shared {
-    fn snapshot(&self, job: Job, reason: SnapshotReason, id: Cursor) -> Result<Bytes, serde_json::Error> {
-        let snapshot = Snapshot { job_id: job.id, reason, job: JobView::new(job, &self.options.base_url) };
-        Ok(frame::render(b"snapshot", &serde_json::to_vec(&snapshot)?, id))
     }
 }

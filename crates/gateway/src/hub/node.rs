@@ -5,24 +5,24 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use model::replay::{self, Verdict};
-use model::wire::SnapshotReason;
-use model::{Cursor, Entry, JobId, Position};
+use model::{Cursor, Entry, LogId, Position};
 use parking_lot::Mutex;
-use store::{LiveSink, LogRead, StoreError, Subscription};
+use store::{LiveSink, Subscription};
 use tokio::sync::Notify;
 
 use super::Shared;
 use super::core::{LogCore, WaitFor, Wake};
-use super::page::{BrokenPage, ReadPage};
+use super::frame;
+use super::page::ReadPage;
 use super::read::{ReadAt, ReadOutcome};
+use super::reader::{Found, NoPage};
 
 /// How long a read that failed stays in flight, so that what Redis refuses at once isn't asked without end.
 const AFTER_FAILURE: Duration = Duration::from_millis(200);
 
 /// A log that some stream of this process follows, or followed a moment ago.
 pub(crate) struct Node {
-    pub(super) job: JobId,
+    pub(super) log: LogId,
     me: Weak<Self>,
     hub: Weak<Shared>,
     pub(super) core: Mutex<LogCore>,
@@ -36,24 +36,11 @@ pub(crate) struct Node {
     subscription: Mutex<Option<Subscription>>,
 }
 
-/// Why a read has no page.
-#[derive(Debug, thiserror::Error)]
-enum NoPage {
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    Broken(#[from] BrokenPage),
-    #[error("the job was forgotten while it was read")]
-    Forgotten,
-    #[error("the snapshot can't be written: {0}")]
-    Snapshot(#[from] serde_json::Error),
-}
-
 impl Node {
     /// A log of which nothing is known, and its subscription.
-    pub(super) fn open(hub: &Arc<Shared>, job: JobId) -> Arc<Self> {
+    pub(super) fn open(hub: &Arc<Shared>, log: LogId) -> Arc<Self> {
         let node = Arc::new_cyclic(|me| Self {
-            job,
+            log,
             me: Weak::clone(me),
             hub: Arc::downgrade(hub),
             core: Mutex::new(LogCore::new(hub.options.limits)),
@@ -63,7 +50,7 @@ impl Node {
             heard: AtomicBool::new(false),
             subscription: Mutex::new(None),
         });
-        let subscription = hub.store.live().subscribe(job, Arc::clone(&node) as Arc<dyn LiveSink>);
+        let subscription = hub.store.live().subscribe(&node.log, Arc::clone(&node) as Arc<dyn LiveSink>);
         *node.subscription.lock() = Some(subscription);
         node
     }
@@ -129,42 +116,26 @@ impl Node {
             Ok(Some(page)) => ReadOutcome::Page(page),
             Ok(None) => ReadOutcome::Gone,
             Err(error) => {
-                tracing::debug!(job = %self.job, %error, "a read of the log will be tried again");
+                tracing::debug!(log = %self.log, %error, "a read of the log will be tried again");
                 ReadOutcome::Failed
             }
         }
     }
 
     async fn page(&self, hub: &Shared, position: Position) -> Result<Option<ReadPage>, NoPage> {
-        let mut found = self.judged(hub, position).await?;
-        if !matches!(found, Some((Verdict::Follows | Verdict::Trimmed, _))) {
-            // Before a client is told that its history is void, the primary is asked that really is it.
-            hub.store.confirm_primary(self.job).await;
-            found = self.judged(hub, position).await?;
-        }
-        let Some((verdict, read)) = found else { return Ok(None) };
-        match verdict {
-            Verdict::Follows => Ok(Some(ReadPage::follows(position, read.page, read.status.is_terminal())?)),
-            Verdict::Trimmed => self.restart(hub, SnapshotReason::Trimmed).await,
-            Verdict::Rewound => self.restart(hub, SnapshotReason::Rewound).await,
-        }
-    }
-
-    async fn judged(
-        &self,
-        hub: &Shared,
-        position: Position,
-    ) -> Result<Option<(Verdict, LogRead)>, StoreError> {
-        let read = hub.store.log(self.job, position.seq, hub.options.page).await?;
-        Ok(read.map(|read| (replay::settle(position, &read.page), read)))
-    }
-
-    /// The log from its first entry, with the snapshot that says why.
-    async fn restart(&self, hub: &Shared, reason: SnapshotReason) -> Result<Option<ReadPage>, NoPage> {
-        let Some(read) = hub.store.log(self.job, 0, hub.options.page).await? else { return Ok(None) };
-        let Some(job) = hub.store.job(self.job).await? else { return Err(NoPage::Forgotten) };
-        let snapshot = hub.snapshot(job, reason, read.page.start())?;
-        Ok(Some(ReadPage::restart(snapshot, read.page, read.status.is_terminal())?))
+        let Some(Found { page, ended, restart }) = hub.find(&self.log, position).await? else {
+            return Ok(None);
+        };
+        let read = match restart {
+            None => ReadPage::follows(position, page, ended),
+            // Nothing to say is an edge without a frame.
+            Some(json) if json.is_empty() => ReadPage::restart(json, page, ended),
+            Some(json) => {
+                let frame = frame::render(b"snapshot", &json, page.start());
+                ReadPage::restart(frame, page, ended)
+            }
+        };
+        Ok(Some(read?))
     }
 
     /// The newest event known, for a reconcile.
@@ -200,7 +171,7 @@ impl LiveSink for Node {
                 self.wake(wake);
             }
             Err(error) => {
-                tracing::warn!(job = %self.job, %error, "a live message can't be read");
+                tracing::warn!(log = %self.log, %error, "a live message can't be read");
                 let wake = self.core.lock().unsettle();
                 self.wake(wake);
             }

@@ -4,12 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use model::{Cursor, Partition};
-use store::Peek;
-
 use super::Hub;
 use super::core::Wake;
 use super::node::Node;
+use model::{Cursor, Partition};
 
 /// How many logs one pipeline asks for.
 const BATCH: usize = 500;
@@ -30,14 +28,12 @@ impl Hub {
         let mut silent = BTreeMap::<Partition, Vec<Arc<Node>>>::new();
         for followed in self.0.logs.lock().values() {
             if !followed.node.heard.swap(false, Ordering::Relaxed) {
-                silent.entry(followed.node.job.partition()).or_default().push(Arc::clone(&followed.node));
+                silent.entry(followed.node.log.partition()).or_default().push(Arc::clone(&followed.node));
             }
         }
-        for nodes in silent.values() {
-            if let Some(first) = nodes.first() {
-                // A primary that was cut off calls itself one still: the others say who it is.
-                self.0.store.confirm_primary(first.job).await;
-            }
+        for (partition, nodes) in &silent {
+            // A primary that was cut off calls itself one still: the others say who it is.
+            self.0.store.confirm_primary(*partition).await;
             for batch in nodes.chunks(BATCH) {
                 self.compare(batch).await;
             }
@@ -46,35 +42,35 @@ impl Hub {
 
     async fn compare(&self, nodes: &[Arc<Node>]) {
         let heads: Vec<_> = nodes.iter().map(|node| node.head()).collect();
-        let jobs: Vec<_> = nodes.iter().map(|node| node.job).collect();
-        let found = self.0.store.peek_each(&jobs).await;
+        let logs: Vec<_> = nodes.iter().map(|node| node.log.clone()).collect();
+        let found = self.0.store.tips(&logs).await;
         for ((node, head), found) in nodes.iter().zip(heads).zip(found) {
             // An error means "not known", never "gone".
             if let Ok(found) = found {
-                self.settle(node, head, found.as_ref()).await;
+                self.settle(node, head, found).await;
             }
         }
     }
 
-    async fn settle(&self, node: &Node, head: Option<Cursor>, found: Option<&Peek>) {
+    async fn settle(&self, node: &Node, head: Option<Cursor>, found: Option<Cursor>) {
         if head.is_none() {
             node.insist();
             return;
         }
         // A job that is gone has no newest event; the read that follows finds that out.
-        let tip = found.map_or(Cursor::START, |peek| peek.last);
+        let tip = found.unwrap_or(Cursor::START);
         if !node.core.lock().differs(head, tip) {
             return;
         }
         // It may only be on its way: what was published before the barrier has arrived after it.
-        let heard_all = self.0.store.live().barrier(node.job).await.is_ok();
+        let heard_all = self.0.store.live().barrier(&node.log).await.is_ok();
         if !node.core.lock().differs(head, tip) {
             return;
         }
         if heard_all && found.is_some() {
             self.0.store.counters().reconciled_losses.inc();
-            tracing::warn!(job = %node.job, "live messages were lost; the log is read, the subscription made anew");
-            self.0.store.live().rebuild(node.job);
+            tracing::warn!(log = %node.log, "live messages were lost; the log is read, the subscription made anew");
+            self.0.store.live().rebuild(&node.log);
         }
         let wake = node.core.lock().unsettle();
         node.wake(Wake { read: true, ..wake });

@@ -15,14 +15,23 @@ use super::seat::Seat;
 /// What a stream gets.
 #[derive(Debug)]
 pub(crate) enum Taken {
-    /// Frames to write, in this order; at least one.
-    Frames(Vec<Bytes>),
+    /// What to write, in this order; at least one.
+    Frames(Vec<Told>),
     /// Nothing now.
     Wait(WaitFor),
     /// Nothing will follow: the stream has seen the terminal event.
     End,
     /// Nothing will follow: the job doesn't exist, or no longer.
     Gone,
+}
+
+/// A frame for a stream, and where the stream stands then.
+#[derive(Clone, Debug)]
+pub(crate) struct Told {
+    /// The whole frame, whose id is `after`; or nothing, where the stream only comes to stand elsewhere.
+    pub(crate) bytes: Bytes,
+    /// The cursor after it.
+    pub(crate) after: Cursor,
 }
 
 /// What wakes a waiting stream.
@@ -67,7 +76,7 @@ impl LogCore {
             if size > budget && !frames.is_empty() {
                 break;
             }
-            frames.push(bytes.clone());
+            frames.push(Told { bytes: bytes.clone(), after });
             (at, since) = (after.into(), self.reads);
             if terminal {
                 seat.ended = true;

@@ -100,6 +100,14 @@ pub enum SnapshotReason {
     Rewound,
 }
 
+/// The data of a feed's `snapshot` frame: what was known of the owner's jobs may be out of date, and is to be listed anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(tag = "type", rename = "snapshot")]
+pub struct FeedSnapshot {
+    /// Why.
+    pub reason: SnapshotReason,
+}
+
 /// The data of a `snapshot` frame.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", tag = "type", rename = "snapshot")]

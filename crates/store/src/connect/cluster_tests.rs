@@ -143,7 +143,7 @@ impl Heard {
     async fn hears_published(&self, router: &Router, job: JobId, entry: &str) {
         let publish = || {
             let mut publish = cmd("SPUBLISH");
-            publish.arg(keys().live(job)).arg(entry);
+            publish.arg(keys().live(&job.into())).arg(entry);
             publish
         };
         eventually_ok(LONG, "what is published is heard", async || {
@@ -170,7 +170,7 @@ fn bench(url: &str) -> (Router, Live, Arc<Heard>) {
 async fn a_slot_that_moves_is_followed_and_held_steps_wait_or_are_told() {
     let mut nodes = Nodes::start(3).await;
     let (router, live, sink) = bench(&nodes.url());
-    let _lives = live.subscribe(job(), Arc::clone(&sink) as _);
+    let _lives = live.subscribe(&job().into(), Arc::clone(&sink) as _);
     let slot = keys().slot.0.to_string();
     assert_eq!(add(&router, 1).await.unwrap(), 1);
     sink.hears_published(&router, job(), "before").await;
@@ -211,7 +211,7 @@ async fn a_dead_primary_is_replaced_by_its_replica() {
     let _: Value = nodes.tell(3, &["CLUSTER", "REPLICATE", &first]).await;
     let replica = nodes.clients[3].clone();
     let (router, live, sink) = bench(&nodes.url());
-    let _lives = live.subscribe(job(), Arc::clone(&sink) as _);
+    let _lives = live.subscribe(&job().into(), Arc::clone(&sink) as _);
     assert_eq!(add(&router, 1).await.unwrap(), 1);
     sink.hears_published(&router, job(), "before").await;
     let _: Value = nodes.tell(3, &["READONLY"]).await;

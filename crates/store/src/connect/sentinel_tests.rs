@@ -91,7 +91,7 @@ async fn the_primary_that_the_sentinel_names_is_used_also_after_a_failover() {
     let live = Live::new(router.clone(), &options, Counters::default());
     let sink = Arc::new(Heard::default());
     let job: model::JobId = "01928374-5566-7000-8000-000000000400".parse().unwrap();
-    let _lives = live.subscribe(job, Arc::clone(&sink) as _);
+    let _lives = live.subscribe(&job.into(), Arc::clone(&sink) as _);
 
     assert_eq!(increment(&router).await.unwrap(), 1);
     eventually(LONG, "the channel stands", async || sink.standing.load(Ordering::Relaxed) == 1).await;
@@ -115,7 +115,7 @@ async fn the_primary_that_the_sentinel_names_is_used_also_after_a_failover() {
     eventually(LONG, "the channel stands again", async || sink.standing.load(Ordering::Relaxed) == 2).await;
     eventually(LONG, "what is published is heard", async || {
         let mut publish = cmd("SPUBLISH");
-        publish.arg(crate::keys::keys_of("jc", job.partition()).unwrap().live(job)).arg("x");
+        publish.arg(crate::keys::keys_of("jc", job.partition()).unwrap().live(&job.into())).arg("x");
         let _: Value = router.call(slot_of_key("n"), &Request::Command(&publish)).await.unwrap();
         sink.entries.load(Ordering::Relaxed) > 0
     })

@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use model::JobId;
+use model::LogId;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -64,7 +64,7 @@ struct Shared {
 /// One sink's subscription; dropping it ends it. An entry that is being routed just then may still arrive.
 #[must_use = "dropping it ends the subscription"]
 pub struct Subscription {
-    /// `None` for a job whose partition can't be: nothing is ever published.
+    /// `None` for a log whose partition can't be: nothing is ever published.
     place: Option<Place>,
 }
 
@@ -87,11 +87,11 @@ impl Live {
         Self { shared: Arc::new(shared) }
     }
 
-    /// Subscribes `sink` to the live channel of `job`. Returns at once; the sink hears when it stands. Must be called inside
+    /// Subscribes `sink` to the live channel of `log`. Returns at once; the sink hears when it stands. Must be called inside
     /// a Tokio runtime.
-    pub fn subscribe(&self, job: JobId, sink: Arc<dyn LiveSink>) -> Subscription {
-        let place = Keys::of(&self.shared.prefix, job.partition()).map(|keys| {
-            let channel = Bytes::from(keys.live(job));
+    pub fn subscribe(&self, log: &LogId, sink: Arc<dyn LiveSink>) -> Subscription {
+        let place = Keys::of(&self.shared.prefix, log.partition()).map(|keys| {
+            let channel = Bytes::from(keys.live(log));
             self.listen(keys.slot, channel, sink)
         });
         Subscription { place }
@@ -104,12 +104,12 @@ impl Live {
         Place { routes, slot, channel, id }
     }
 
-    /// Returns once everything that was published on `job`'s channel before the call, and that this process will ever
+    /// Returns once everything that was published on `log`'s channel before the call, and that this process will ever
     /// receive, has been given to the sinks. `Unavailable` where the subscription is not standing.
-    pub async fn barrier(&self, job: JobId) -> Result<(), StoreError> {
-        let keys = keys_of(&self.shared.prefix, job.partition())?;
+    pub async fn barrier(&self, log: &LogId) -> Result<(), StoreError> {
+        let keys = keys_of(&self.shared.prefix, log.partition())?;
         let (done, answer) = oneshot::channel();
-        let command = Command::Barrier { channel: Bytes::from(keys.live(job)), done };
+        let command = Command::Barrier { channel: Bytes::from(keys.live(log)), done };
         // Given back, and dropped, where nothing is subscribed: then the answer is an error.
         drop(self.shared.routes.post(keys.slot, command));
         match timeout(self.shared.response_timeout, answer).await {
@@ -119,10 +119,10 @@ impl Live {
         }
     }
 
-    /// The connection that carries `job`'s channel was found to lose messages: builds it anew, and all its subscriptions. Does
+    /// The connection that carries `log`'s channel was found to lose messages: builds it anew, and all its subscriptions. Does
     /// nothing to a connection younger than a second.
-    pub fn rebuild(&self, job: JobId) {
-        if let Some(keys) = Keys::of(&self.shared.prefix, job.partition()) {
+    pub fn rebuild(&self, log: &LogId) {
+        if let Some(keys) = Keys::of(&self.shared.prefix, log.partition()) {
             drop(self.shared.routes.post(keys.slot, Command::Rebuild));
         }
     }

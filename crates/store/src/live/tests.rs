@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use model::JobId;
 use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
 use redis::cmd;
@@ -58,7 +59,7 @@ fn bench(url: &str) -> Bench {
 impl Bench {
     fn subscribe(&self, job: JobId) -> (Arc<Heard>, Subscription) {
         let sink = Arc::new(Heard::default());
-        let subscription = self.live.subscribe(job, Arc::clone(&sink) as _);
+        let subscription = self.live.subscribe(&job.into(), Arc::clone(&sink) as _);
         (sink, subscription)
     }
 }
@@ -70,7 +71,7 @@ fn job(n: u32) -> JobId {
 }
 
 async fn publish(client: &mut MultiplexedConnection, job: JobId, entry: &str) -> i64 {
-    let channel = keys_of("jc", job.partition()).unwrap().live(job);
+    let channel = keys_of("jc", job.partition()).unwrap().live(&job.into());
     cmd("SPUBLISH").arg(channel).arg(entry).query_async(client).await.unwrap()
 }
 
@@ -93,7 +94,7 @@ async fn subscribing_hearing_and_leaving() {
         publish(&mut client, job(1), "2 a").await;
         second.hears(&["+", "2 a"]).await;
         drop(one_lives);
-        bench.live.barrier(job(1)).await.unwrap();
+        bench.live.barrier(&job(1).into()).await.unwrap();
         publish(&mut client, job(1), "3 a").await;
         second.hears(&["+", "2 a", "3 a"]).await;
         one.hears(&["+", "1 a", "2 a"]).await;
@@ -140,14 +141,14 @@ async fn a_channel_that_nobody_wants_is_left() {
         n => Err(n),
     })
     .await;
-    assert!(bench.live.barrier(job(1)).await.is_err());
+    assert!(bench.live.barrier(&job(1).into()).await.is_err());
 }
 
 #[tokio::test]
 async fn after_a_barrier_everything_published_before_has_been_heard() {
     let server = RedisServer::start().await;
     let bench = bench(&server.url());
-    assert!(bench.live.barrier(job(1)).await.is_err(), "nothing is subscribed");
+    assert!(bench.live.barrier(&job(1).into()).await.is_err(), "nothing is subscribed");
     let mut client = server.client().await;
     let (sink, _lives) = bench.subscribe(job(1));
     sink.hears(&["+"]).await;
@@ -155,12 +156,12 @@ async fn after_a_barrier_everything_published_before_has_been_heard() {
         for _ in 0..20 {
             publish(&mut client, job(1), "x").await;
         }
-        bench.live.barrier(job(1)).await.unwrap();
+        bench.live.barrier(&job(1).into()).await.unwrap();
         assert_eq!(sink.0.lock().len(), 1 + n * 20);
     }
     server.pause();
     let began = Instant::now();
-    assert!(matches!(bench.live.barrier(job(1)).await, Err(StoreError::Unavailable(_))));
+    assert!(matches!(bench.live.barrier(&job(1).into()).await, Err(StoreError::Unavailable(_))));
     assert!(began.elapsed() < Duration::from_secs(2));
     server.resume();
 }
@@ -174,7 +175,7 @@ async fn a_killed_server_that_comes_back_is_subscribed_again() {
     server.kill();
     sink.hears(&["+", "-"]).await;
     let (late, _late_lives) = bench.subscribe(job(2));
-    assert!(bench.live.barrier(job(1)).await.is_err());
+    assert!(bench.live.barrier(&job(1).into()).await.is_err());
     server.restart().await;
     sink.hears(&["+", "-", "+"]).await;
     late.hears(&["+"]).await;
@@ -250,15 +251,15 @@ async fn a_connection_found_to_lose_messages_is_built_anew_but_not_all_the_time(
     let (sink, _lives) = bench.subscribe(job(1));
     sink.hears(&["+"]).await;
     eventually_ok(LONG, "the connection is old enough to be built anew", async || {
-        bench.live.rebuild(job(1));
+        bench.live.rebuild(&job(1).into());
         if bench.counters.reconnects.get() == 1 { Ok(()) } else { Err("not yet") }
     })
     .await;
     for _ in 0..20 {
-        bench.live.rebuild(job(1));
+        bench.live.rebuild(&job(1).into());
     }
     sink.hears(&["+", "-", "+"]).await;
-    bench.live.barrier(job(1)).await.unwrap();
+    bench.live.barrier(&job(1).into()).await.unwrap();
     assert_eq!(bench.counters.reconnects.get(), 1);
 }
 

@@ -26,7 +26,7 @@ impl Store {
             .arg(lease.job)
             .arg(lease.token)
             .arg(millis(lease.duration))
-            .arg(keys.live(lease.job))
+            .arg(keys.live(&lease.job.into()))
             .arg(batch_word(batch));
         let call = with_reports(call, reports);
         held(Reply::new(self.router().call(keys.slot, &Request::Script(&call)).await?)?)

@@ -1,7 +1,7 @@
 //! Steps: atomic changes, one script each. A step may be sent twice, and a repeat answers as the first time.
 //!
 //! Each step has two files: `<step>.lua` does it, `<step>.rs` calls it and reads the reply. The parts that scripts share
-//! are in `common/`, in the order in which they build on each other: clock, log, job, feed, queue, end.
+//! are in `common/`, in the order in which they build on each other: clock, log, job, feed, queue, end; and page, which reads.
 
 pub(crate) mod append;
 pub(crate) mod cancel;
@@ -25,6 +25,7 @@ pub(crate) const CLOCK: &str = include_str!("common/clock.lua");
 pub(crate) const JOB: &str = include_str!("common/job.lua");
 pub(crate) const LOG: &str = include_str!("common/log.lua");
 pub(crate) const FEED: &str = include_str!("common/feed.lua");
+pub(crate) const PAGE: &str = include_str!("common/page.lua");
 pub(crate) const QUEUE: &str = include_str!("common/queue.lua");
 pub(crate) const END: &str = include_str!("common/end.lua");
 /// What every step needs that changes where a job stands.

@@ -1,20 +1,22 @@
-//! read: a job's state, and pages of its log.
+//! read: a job's state, and pages of logs.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use bytes::Bytes;
 use model::replay::LogPage;
-use model::{Cursor, Entry, EntryHead, Job, JobId, Owner, Status, Timestamp};
+use model::{Cursor, Entry, EntryHead, Job, JobId, LogId, Owner, Partition, Status, Timestamp};
 use redis::Value;
 
+use super::PAGE;
 use super::reply::{Reply, unreadable};
 use crate::connect::Request;
-use crate::keys::keys_of;
+use crate::keys::{Keys, keys_of};
 use crate::script::Script;
 use crate::{Store, StoreError};
 
-static READ: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("read.lua"), &[]));
+static READ: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("read.lua"), &[PAGE]));
+static READ_FEED: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("read_feed.lua"), &[PAGE]));
 
 /// What a gateway asks of every job that is named to it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -27,15 +29,13 @@ pub struct Peek {
     pub last: Cursor,
 }
 
-/// One atomic read of a log, with the job's owner and status.
+/// One atomic read of a log.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LogRead {
-    /// Whose job it is.
-    pub owner: Owner,
-    /// Where it stands.
-    pub status: Status,
     /// The page.
     pub page: LogPage,
+    /// The log's newest event is terminal: the job has ended. A feed never does.
+    pub ended: bool,
 }
 
 impl Store {
@@ -46,30 +46,46 @@ impl Store {
         read_peek(self.router().call(keys.slot, &Request::Command(&cmd)).await?)
     }
 
-    /// The same for many jobs of one partition at once, one try, each with an answer of its own: an error means "not known",
-    /// never "gone".
-    pub async fn peek_each(&self, jobs: &[JobId]) -> Vec<Result<Option<Peek>, StoreError>> {
-        let Some(keys) = jobs.first().and_then(|job| keys_of(self.prefix(), job.partition()).ok()) else {
-            return jobs.iter().map(|_| Ok(None)).collect();
+    /// The newest events of many logs of one partition at once, one try, each with an answer of its own: an error means "not
+    /// known", never "gone". `None` for a job that isn't there, and for a feed that has no event.
+    pub async fn tips(&self, logs: &[LogId]) -> Vec<Result<Option<Cursor>, StoreError>> {
+        let Some(keys) = logs.first().and_then(|log| keys_of(self.prefix(), log.partition()).ok()) else {
+            return logs.iter().map(|_| Ok(None)).collect();
         };
-        let cmds: Vec<_> = jobs.iter().map(|&job| peek_command(&keys.job(job))).collect();
-        self.router().each(keys.slot, &cmds).await.into_iter().map(|value| read_peek(value?)).collect()
+        let cmds: Vec<_> = logs.iter().map(|log| tip_command(&keys, log)).collect();
+        let values = self.router().each(keys.slot, &cmds).await;
+        values.into_iter().zip(logs).map(|(value, log)| read_tip(log, value?)).collect()
     }
 
-    /// Finds out anew which server holds `job`: before a client is told that history changed.
-    pub async fn confirm_primary(&self, job: JobId) {
-        if let Ok(keys) = keys_of(self.prefix(), job.partition()) {
+    /// The newest event of `log`; `None` for a job that isn't there, and for a feed that has no event.
+    pub async fn tip(&self, log: &LogId) -> Result<Option<Cursor>, StoreError> {
+        let Ok(keys) = keys_of(self.prefix(), log.partition()) else { return Ok(None) };
+        let cmd = tip_command(&keys, log);
+        read_tip(log, self.router().call(keys.slot, &Request::Command(&cmd)).await?)
+    }
+
+    /// Finds out anew which server holds `partition`: before a client is told that history changed.
+    pub async fn confirm_primary(&self, partition: Partition) {
+        if let Ok(keys) = keys_of(self.prefix(), partition) {
             self.router().confirm(keys.slot).await;
         }
     }
 
-    /// The entries of `job`'s log after `seq`, up to about `max_bytes` of them and at least one, with what
-    /// [`model::replay::settle`] needs. `None` if there is no such job.
-    pub async fn log(&self, job: JobId, seq: u64, max_bytes: usize) -> Result<Option<LogRead>, StoreError> {
-        let Ok(keys) = keys_of(self.prefix(), job.partition()) else { return Ok(None) };
-        let call = READ.call(vec![keys.job(job), keys.log(job)]).arg(seq).arg(max_bytes);
+    /// The entries of `log` after `seq`, up to about `max_bytes` of them and at least one, with what
+    /// [`model::replay::settle`] needs. `None` if there is no such job; an owner without events has an empty feed.
+    pub async fn log(&self, log: &LogId, seq: u64, max_bytes: usize) -> Result<Option<LogRead>, StoreError> {
+        let Ok(keys) = keys_of(self.prefix(), log.partition()) else { return Ok(None) };
+        let call = match log {
+            LogId::Job(job) => READ.call(vec![keys.job(*job), keys.log(*job)]),
+            LogId::Feed(_, owner) => READ_FEED.call(vec![keys.feed(owner)]),
+        };
+        let call = call.arg(seq).arg(max_bytes);
         let mut reply = Reply::new(self.router().call(keys.slot, &Request::Script(&call)).await?)?;
-        if reply.is_empty() { Ok(None) } else { read_log(&mut reply).map(Some) }
+        if reply.is_empty() {
+            return Ok(None);
+        }
+        let ended = matches!(log, LogId::Job(_)) && reply.parse::<Status>()?.is_terminal();
+        Ok(Some(LogRead { page: read_page(&mut reply)?, ended }))
     }
 
     /// Everything that is told of `job`; `None` if there is no such job.
@@ -104,21 +120,41 @@ fn read_peek(value: Value) -> Result<Option<Peek>, StoreError> {
     Ok(Some(Peek { owner, status, last: Cursor::new(reply.parse()?, reply.parse()?) }))
 }
 
-fn read_log(reply: &mut Reply) -> Result<LogRead, StoreError> {
-    let (owner, status) = (reply.parse()?, reply.parse()?);
+fn tip_command(keys: &Keys, log: &LogId) -> redis::Cmd {
+    match log {
+        LogId::Job(job) => peek_command(&keys.job(*job)),
+        LogId::Feed(_, owner) => {
+            let mut cmd = redis::cmd("LINDEX");
+            cmd.arg(keys.feed(owner)).arg(-1);
+            cmd
+        }
+    }
+}
+
+fn read_tip(log: &LogId, value: Value) -> Result<Option<Cursor>, StoreError> {
+    match (log, value) {
+        (LogId::Job(_), value) => Ok(read_peek(value)?.map(|peek| peek.last)),
+        (LogId::Feed(..), Value::Nil) => Ok(None),
+        (LogId::Feed(..), Value::BulkString(entry)) => Ok(Some(read_head(entry)?.cursor())),
+        (LogId::Feed(..), other) => Err(unreadable(&other)),
+    }
+}
+
+fn read_head(entry: Vec<u8>) -> Result<EntryHead, StoreError> {
+    Ok(Entry::parse(&Bytes::from(entry)).map_err(|error| unreadable(&error))?.head)
+}
+
+fn read_page(reply: &mut Reply) -> Result<LogPage, StoreError> {
     let last = Cursor::new(reply.parse()?, reply.parse()?);
     let (first, anchor) = (reply.bytes()?, reply.text()?);
-    let head = |bytes: Vec<u8>| -> Result<EntryHead, StoreError> {
-        Ok(Entry::parse(&Bytes::from(bytes)).map_err(|error| unreadable(&error))?.head)
-    };
-    let first = if first.is_empty() { None } else { Some(head(first)?) };
+    let first = if first.is_empty() { None } else { Some(read_head(first)?) };
     let anchor =
         if anchor.is_empty() { None } else { Some(anchor.parse().map_err(|_| unreadable(&anchor))?) };
     let mut entries = Vec::new();
     while !reply.is_empty() {
         entries.push(Entry::parse(&Bytes::from(reply.bytes()?)).map_err(|error| unreadable(&error))?);
     }
-    Ok(LogRead { owner, status, page: LogPage { first, last, anchor, entries } })
+    Ok(LogPage { first, last, anchor, entries })
 }
 
 const JOB_FIELDS: &[&str] = &[

@@ -79,7 +79,7 @@ impl Bench {
     }
 
     pub(crate) async fn types(&self, id: JobId) -> Vec<String> {
-        let log = self.store.log(id, 0, 1 << 20).await.unwrap().unwrap();
+        let log = self.store.log(&id.into(), 0, 1 << 20).await.unwrap().unwrap();
         let bodies = log.page.entries.into_iter().map(|entry| entry.body.unwrap());
         bodies.map(|body| String::from_utf8(body.name.to_vec()).unwrap()).collect()
     }

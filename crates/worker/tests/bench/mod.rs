@@ -85,7 +85,7 @@ impl Bench {
 
     /// All events of the job, as their JSON.
     pub async fn events(&self, id: JobId) -> Vec<Value> {
-        let log = self.store.log(id, 0, usize::MAX >> 16).await.unwrap().unwrap();
+        let log = self.store.log(&id.into(), 0, usize::MAX >> 16).await.unwrap().unwrap();
         let bodies = log.page.entries.iter().map(|entry| &entry.body.as_ref().unwrap().json);
         bodies.map(|json| serde_json::from_slice(json).unwrap()).collect()
     }

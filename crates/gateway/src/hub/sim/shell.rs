@@ -44,6 +44,7 @@ impl World {
             }
             Settled::Trimmed => Lost::Trimmed,
             Settled::Rewound => Lost::Rewound,
+            Settled::Begins => unreachable!("a job's log begins at 1"),
         };
         *ran = Ran::Lost(Verdict { at: self.now, log: self.log.clone(), lost, start: Cursor::START });
     }

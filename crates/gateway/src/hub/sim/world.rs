@@ -269,7 +269,8 @@ impl World {
         let client = &mut stream.client;
         let on_ring = self.core.on_ring(stream.seat.position);
         match self.core.take(&mut stream.seat, budget) {
-            Taken::Frames(frames) => {
+            Taken::Frames(told) => {
+                let frames: Vec<_> = told.into_iter().map(|told| told.bytes).collect();
                 assert!(
                     !on_ring || !frames[0].starts_with(b"event: snapshot"),
                     "{client:?} is lost on the ring"

@@ -13,11 +13,12 @@ local function feed(prefix, job, now, random, kind, json)
     seq, before = tonumber(last_seq) + 1, last_mark
   end
   local mark = string.sub(redis.sha1hex(before .. string.format('%d', job.at) .. random .. job.id), 1, 6)
-  local entry = string.format('%d %s %s ', seq, mark, before) .. kind .. ' ' .. json
+  local head = string.format('%d %s %s', seq, mark, before)
+  local entry = head .. ' ' .. kind .. ' ' .. json
   redis.call('RPUSH', key, entry)
   redis.call('LTRIM', key, -FEED_MAX, -1)
   redis.call('PEXPIRE', key, FEED_TTL)
-  redis.call('SPUBLISH', prefix .. 'feedlive:' .. job.owner, entry)
+  redis.call('SPUBLISH', prefix .. 'feedlive:' .. job.owner, #entry <= LIVE_MAX and entry or head)
 end
 
 -- One life-cycle event, in the job's log and in its owner's feed. `private` fields are left out of the feed.

@@ -1,0 +1,92 @@
+//! The stream of one job.
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use model::{JobId, Owner, Position};
+use store::{Peek, StoreError};
+
+use super::page::page;
+use super::{Look, Start, StartQuery, open, respond};
+use crate::App;
+use crate::api::path::JobPath;
+use crate::carrier::body::{Opened, Source, Words, as_it_is};
+use crate::header::prefers_json;
+use crate::hub::snapshot_frame;
+use crate::owner::Viewer;
+use crate::problem::Problem;
+
+/// `GET /api/jobs/{id}/events`
+pub(crate) async fn events(
+    State(app): State<App>,
+    viewer: Viewer,
+    JobPath(id): JobPath,
+    query: Result<Query<StartQuery>, QueryRejection>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    viewer.may_stream(&[id])?;
+    let Query(query) = query?;
+    let start = Start::of(&headers, &query, Position::START, |text| text.parse())?;
+    if prefers_json(&headers) {
+        return page(&app, &viewer.owner, id, start).await;
+    }
+    stream_of(app, viewer.owner, id, start, as_it_is).await
+}
+
+/// The stream of a job that was just submitted, from its beginning.
+pub(crate) fn from_beginning(app: App, id: JobId) -> Response {
+    let follow = app.hub().follow(id, Position::START);
+    respond(app, Opened::at_once(Source::Log(follow)), as_it_is)
+}
+
+/// The stream of a job after `position`, in other words than the log's. Where there is none, 204 stops an EventSource.
+pub(crate) async fn resume(
+    app: App,
+    owner: Owner,
+    id: JobId,
+    position: Position,
+    words: Words,
+) -> Result<Response, Problem> {
+    match stream_of(app, owner, id, Start::After(position), words).await {
+        Err(Problem::NotFound) => Ok(StatusCode::NO_CONTENT.into_response()),
+        answer => answer,
+    }
+}
+
+async fn stream_of(
+    app: App,
+    owner: Owner,
+    id: JobId,
+    start: Start<Position>,
+    words: Words,
+) -> Result<Response, Problem> {
+    let own = app.clone();
+    let look = move || {
+        let (app, owner) = (own.clone(), owner.clone());
+        async move { look(&app, &owner, id, start).await }
+    };
+    open(app, words, look).await
+}
+
+async fn look(app: &App, owner: &Owner, id: JobId, start: Start<Position>) -> Result<Look, StoreError> {
+    match start {
+        Start::After(position) => {
+            let found = app.store().peek(id).await?.filter(|peek| peek.owner == *owner);
+            let Some(Peek { status, last, .. }) = found else { return Ok(Look::Absent) };
+            if status.is_terminal() && position.is(last) {
+                return Ok(Look::Seen);
+            }
+            Ok(Look::Stream(Opened::at_once(Source::Log(app.hub().follow(id, position)))))
+        }
+        Start::Now => {
+            let found = app.store().job(id).await?.filter(|job| job.owner == *owner);
+            let Some(job) = found else { return Ok(Look::Absent) };
+            let (at, over) = (job.last_event, job.status.is_terminal());
+            let snapshot =
+                app.hub().snapshot(job).map_err(|error| StoreError::Unreadable(error.to_string()))?;
+            let source = if over { Source::Over } else { Source::Log(app.hub().follow(id, at.into())) };
+            Ok(Look::Stream(Opened { lead: Some(snapshot_frame(&snapshot, at)), source }))
+        }
+    }
+}

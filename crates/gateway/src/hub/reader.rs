@@ -1,0 +1,87 @@
+//! Reads of a log in Redis, and the verdict on the place that they were asked for.
+
+use bytes::Bytes;
+use model::replay::{self, LogPage, Verdict};
+use model::wire::{FeedSnapshot, JobView, Snapshot, SnapshotReason};
+use model::{Job, LogId, Position};
+use store::{LogRead, StoreError};
+
+use super::Shared;
+use super::page::BrokenPage;
+
+/// What Redis has of a log after a position.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// The entries after the position; from the log's first one, if the log can't go on from there.
+    pub(crate) page: LogPage,
+    /// The log's newest event is terminal.
+    pub(crate) ended: bool,
+    /// The log can't go on from the position: the JSON of the snapshot that says so, or nothing, where there is nothing to say.
+    pub(crate) restart: Option<Bytes>,
+}
+
+/// Why there is no page.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NoPage {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Broken(#[from] BrokenPage),
+    #[error("the job was forgotten while it was read")]
+    Forgotten,
+    #[error("the snapshot can't be written: {0}")]
+    Snapshot(#[from] serde_json::Error),
+}
+
+impl Shared {
+    /// What follows `position` in `log`, about [`page`](super::HubOptions::page) bytes of it. `None` if there is no such job.
+    pub(super) async fn find(&self, log: &LogId, position: Position) -> Result<Option<Found>, NoPage> {
+        let mut judged = self.judged(log, position).await?;
+        if matches!(judged, None | Some((Verdict::Rewound, _))) {
+            // Before a client is told that its history is void, the primary is asked that really is it.
+            self.store.confirm_primary(log.partition()).await;
+            judged = self.judged(log, position).await?;
+        }
+        let Some((verdict, LogRead { page, ended })) = judged else { return Ok(None) };
+        match verdict {
+            Verdict::Follows => Ok(Some(Found { page, ended, restart: None })),
+            Verdict::Begins => Ok(Some(Found { page, ended, restart: Some(Bytes::new()) })),
+            Verdict::Trimmed => self.from_start(log, SnapshotReason::Trimmed).await,
+            Verdict::Rewound => self.from_start(log, SnapshotReason::Rewound).await,
+        }
+    }
+
+    async fn judged(
+        &self,
+        log: &LogId,
+        position: Position,
+    ) -> Result<Option<(Verdict, LogRead)>, StoreError> {
+        let read = self.store.log(log, position.seq, self.options.page).await?;
+        let judge = match log {
+            LogId::Job(_) => replay::settle,
+            LogId::Feed(..) => replay::settle_feed,
+        };
+        Ok(read.map(|read| (judge(position, &read.page), read)))
+    }
+
+    /// The log from its first entry, with the snapshot that says why.
+    async fn from_start(&self, log: &LogId, reason: SnapshotReason) -> Result<Option<Found>, NoPage> {
+        let Some(LogRead { page, ended }) = self.store.log(log, 0, self.options.page).await? else {
+            return Ok(None);
+        };
+        let snapshot = match log {
+            LogId::Job(job) => {
+                let job = self.store.job(*job).await?.ok_or(NoPage::Forgotten)?;
+                self.snapshot(job, reason)?
+            }
+            LogId::Feed(..) => serde_json::to_vec(&FeedSnapshot { reason })?.into(),
+        };
+        Ok(Some(Found { page, ended, restart: Some(snapshot) }))
+    }
+
+    /// The JSON of a `snapshot` of `job`.
+    pub(super) fn snapshot(&self, job: Job, reason: SnapshotReason) -> Result<Bytes, serde_json::Error> {
+        let snapshot = Snapshot { job_id: job.id, reason, job: JobView::new(job, &self.options.base_url) };
+        serde_json::to_vec(&snapshot).map(Bytes::from)
+    }
+}

@@ -1,0 +1,165 @@
+//! Several logs on one stream: jobs, or the partitions of an owner's feed.
+//!
+//! Each log is followed as on a stream of its own. The frames are the shared ones up to their `id:` line, which says how far the
+//! stream is in all of its logs.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use model::several::{ListHash, Seen, encode};
+use model::{JobId, LogId, Owner, Partition, Position};
+use pin_project_lite::pin_project;
+use tokio::sync::futures::OwnedNotified;
+
+use super::follow::{Follow, Next};
+use super::{Hub, frame};
+
+/// One of the logs of a stream.
+pub(crate) struct Member {
+    log: LogId,
+    seen: Seen,
+    /// `None` when nothing of it will follow.
+    follow: Option<Follow>,
+}
+
+impl Member {
+    /// A log of which `seen` was told, and that goes on.
+    pub(crate) fn open(hub: &Hub, log: LogId, seen: Seen) -> Self {
+        let follow = match seen {
+            Seen::Gone => None,
+            Seen::UpTo(cursor) => Some(hub.follow(log.clone(), Position::from(cursor))),
+        };
+        Self { log, seen, follow }
+    }
+
+    /// A log of which `seen` was told, and nothing more will be.
+    pub(crate) fn over(log: LogId, seen: Seen) -> Self {
+        Self { log, seen, follow: None }
+    }
+}
+
+/// One follower of several logs.
+pub(crate) struct Several {
+    hub: Hub,
+    list: ListHash,
+    members: Vec<Member>,
+    /// Whose feed it is: then partitions may be added, and it never ends.
+    feed_of: Option<Owner>,
+    /// The members that may have something.
+    ready: VecDeque<usize>,
+    waiting: FuturesUnordered<Waiting>,
+}
+
+pin_project! {
+    /// Completes with its member's index, or without one when partitions may have been added.
+    struct Waiting {
+        member: Option<usize>,
+        #[pin]
+        woken: OwnedNotified,
+    }
+}
+
+impl Future for Waiting {
+    type Output = Option<usize>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<usize>> {
+        let this = self.project();
+        this.woken.poll(cx).map(|()| *this.member)
+    }
+}
+
+impl Several {
+    /// A follower of `members`, whose cursors are those of `list`.
+    pub(crate) fn of_jobs(hub: &Hub, list: ListHash, members: Vec<Member>) -> Self {
+        let ready = (0..members.len()).collect();
+        Self { hub: hub.clone(), list, members, feed_of: None, ready, waiting: FuturesUnordered::new() }
+    }
+
+    /// A follower of the feed of `owner`, of whose first partitions `seen` was told; the others start at their beginning.
+    pub(crate) fn of_feed(hub: &Hub, owner: Owner, seen: &[Seen]) -> Self {
+        let mut feed = Self::of_jobs(hub, ListHash::of_feed(), Vec::new());
+        feed.feed_of = Some(owner);
+        feed.add_partitions(seen);
+        feed
+    }
+
+    /// How many frames' worth of bytes follow next: pieces to write in this order. `None` if nothing will follow.
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Vec<Bytes>>> {
+        loop {
+            while let Poll::Ready(Some(woken)) = self.waiting.poll_next_unpin(cx) {
+                match woken {
+                    Some(member) => self.ready.push_back(member),
+                    None => self.add_partitions(&[]),
+                }
+            }
+            let Some(member) = self.ready.pop_front() else {
+                let over = self.feed_of.is_none() && self.waiting.is_empty();
+                return if over { Poll::Ready(None) } else { Poll::Pending };
+            };
+            let pieces = self.take(member);
+            if !pieces.is_empty() {
+                return Poll::Ready(Some(pieces));
+            }
+        }
+    }
+
+    /// What member `index` has; it is asked again when it may have more.
+    fn take(&mut self, index: usize) -> Vec<Bytes> {
+        let mut pieces = Vec::new();
+        let Some(Member { log, seen, follow }) = self.members.get_mut(index) else { return pieces };
+        let Some(next) = follow.as_mut().map(Follow::next) else { return pieces };
+        match next {
+            Next::Frames(frames) => {
+                self.ready.push_back(index);
+                for told in frames {
+                    self.members[index].seen = Seen::UpTo(told.after);
+                    if !told.bytes.is_empty() {
+                        pieces.push(frame::without_id(&told.bytes, told.after));
+                        pieces.push(frame::id_lines(&self.id()));
+                    }
+                }
+            }
+            Next::Wait(woken) => self.waiting.push(Waiting { member: Some(index), woken }),
+            Next::End => *follow = None,
+            Next::Gone => {
+                (*seen, *follow) = (Seen::Gone, None);
+                if let LogId::Job(job) = *log {
+                    pieces.extend([gone(job), frame::id_lines(&self.id())]);
+                }
+            }
+        }
+        pieces
+    }
+
+    fn id(&self) -> String {
+        encode(self.list, self.members.iter().map(|member| member.seen))
+    }
+
+    /// Follows the partitions that there are and that aren't followed yet.
+    fn add_partitions(&mut self, seen: &[Seen]) {
+        let Some(owner) = self.feed_of.clone() else { return };
+        // Before the count is looked at, so that no growth is missed.
+        self.waiting.push(Waiting { member: None, woken: self.hub.partitions_may_grow() });
+        let known = self.members.len()..usize::from(self.hub.partitions());
+        for (index, partition) in known.clone().zip((0..).map(Partition).skip(known.start)) {
+            let seen = seen.get(index).copied().unwrap_or(Seen::NOTHING);
+            self.members.push(Member::open(&self.hub, LogId::Feed(partition, owner.clone()), seen));
+            self.ready.push_back(index);
+        }
+    }
+}
+
+/// What says that `job` doesn't exist, or no longer; without the id.
+fn gone(job: JobId) -> Bytes {
+    frame::head(b"gone", format!("{{\"jobId\":\"{job}\",\"type\":\"gone\"}}").as_bytes())
+}
+
+/// The frame that says that `job` doesn't exist, or no longer.
+pub(crate) fn gone_frame(job: JobId, id: &str) -> Bytes {
+    [gone(job), frame::id_lines(id)].concat().into()
+}
