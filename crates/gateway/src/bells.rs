@@ -7,7 +7,7 @@ use std::time::Duration;
 use model::{Partition, TaskName};
 use parking_lot::Mutex;
 use store::{Store, StoreError};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -46,13 +46,26 @@ type Waiter = Arc<Mutex<Option<oneshot::Sender<Ring>>>>;
 /// A place in the line, from before the first look at the queue. A ring that it got and didn't use goes to the next.
 pub(crate) struct Waiting {
     bells: Bells,
+    tasks: Vec<TaskName>,
     ring: oneshot::Receiver<Ring>,
+    /// Hears of more partitions.
+    more: watch::Receiver<u16>,
 }
 
 impl Waiting {
     /// The partition where a job became ready; `None` if the node stops. If this is dropped the place in the line is kept.
     pub(crate) async fn rung(&mut self) -> Option<Partition> {
-        (&mut self.ring).await.ok().map(|ring| ring.partition)
+        loop {
+            tokio::select! {
+                biased;
+                ring = &mut self.ring => return ring.ok().map(|ring| ring.partition),
+                Ok(()) = self.more.changed() => {
+                    // A job that came there before this has left its ring in the bell.
+                    let all = *self.more.borrow_and_update();
+                    self.bells.listen_in((0..all).map(Partition), &self.tasks);
+                }
+            }
+        }
     }
 }
 
@@ -70,17 +83,27 @@ impl Bells {
         Self(Arc::new(Shared { store, tasks, stop, state: Mutex::default() }))
     }
 
-    /// Waits in line at the bells of `tasks` in all partitions.
+    /// Waits in line at the bells of `tasks` in all partitions, also those that are added meanwhile.
     pub(crate) async fn wait(&self, tasks: &[TaskName]) -> Result<Waiting, StoreError> {
-        let partitions: Vec<_> = self.0.store.partitions().await?.collect();
+        let more = self.0.store.partitions_changed();
+        let partitions = self.0.store.partitions().await?;
         let (sender, ring) = oneshot::channel();
         let waiter: Waiter = Arc::new(Mutex::new(Some(sender)));
-        let mut state = self.0.state.lock();
-        for task in tasks {
-            let line = state.waiting.entry(task.clone()).or_default();
-            line.retain(waits);
-            line.push_back(Arc::clone(&waiter));
+        {
+            let mut state = self.0.state.lock();
+            for task in tasks {
+                let line = state.waiting.entry(task.clone()).or_default();
+                line.retain(waits);
+                line.push_back(Arc::clone(&waiter));
+            }
         }
+        self.listen_in(partitions, tasks);
+        Ok(Waiting { bells: self.clone(), tasks: tasks.to_vec(), ring, more })
+    }
+
+    /// Listens at the bells of `tasks` in `partitions`, where nobody does yet.
+    fn listen_in(&self, partitions: impl Iterator<Item = Partition>, tasks: &[TaskName]) {
+        let mut state = self.0.state.lock();
         for partition in partitions {
             let unheard = |task: &&TaskName| state.listening.insert(((*task).clone(), partition));
             let unheard: Vec<_> = tasks.iter().filter(unheard).cloned().collect();
@@ -91,7 +114,6 @@ impl Bells {
                 });
             }
         }
-        Ok(Waiting { bells: self.clone(), ring })
     }
 
     /// Listens at these bells, on one connection, as long as somebody waits there.

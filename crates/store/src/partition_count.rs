@@ -3,11 +3,15 @@
 //! `<prefix>:partitions` is `16`; or, between the two phases of a growth, `32 16`: there are 32, which all read, sweep, claim
 //! from and follow; and new jobs go to the first 16 still. It lies in a slot of its own and is one string, so one write
 //! changes it. Numbers only grow: a process that knows of more than it reads, since a failover lost the growth, puts it right.
+//!
+//! Whether a job exists its own key alone says. No read asks how many partitions there are, so a process that hasn't heard of
+//! a growth finds every job all the same; it only begins to sweep, claim and follow there when it hears.
 
 use std::fmt;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU16, Ordering};
 
+use futures_util::FutureExt;
 use model::Partition;
 use model::id::MAX_PARTITIONS;
 use tokio::sync::watch;
@@ -128,11 +132,8 @@ impl Store {
 
     /// Whether there is such a partition. Reads the number anew before it says no, since it may have grown.
     pub async fn has_partition(&self, partition: Partition) -> Result<bool, StoreError> {
-        if partition.0 >= MAX_PARTITIONS {
-            return Ok(false);
-        }
-        let known = self.known_or_read().await?.all;
-        Ok(partition.0 < known || partition.0 < self.partition_counts().await?.all)
+        let is_known = partition.0 < self.known_or_read().await?.all;
+        Ok(is_known || partition.0 < MAX_PARTITIONS && partition.0 < self.partition_counts().await?.all)
     }
 
     /// How many partitions there are, by Redis.
@@ -183,7 +184,8 @@ impl Store {
     async fn known_or_read(&self) -> Result<PartitionCounts, StoreError> {
         match self.known().counts() {
             Some(counts) => Ok(counts),
-            None => self.partition_counts().await,
+            // Boxed: it is done once in a process' life, and every call would carry it.
+            None => self.partition_counts().boxed().await,
         }
     }
 

@@ -33,7 +33,7 @@ use service::stop::Shutdown;
 use store::Store;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
 
 use attempt::Stops;
@@ -58,8 +58,8 @@ pub struct Parts {
     pub metrics: WorkerMetrics,
 }
 
-/// How often the number of partitions is read anew: it may have grown.
-const LOOK_FOR_PARTITIONS: Duration = Duration::from_secs(30);
+/// How often the number of partitions is read anew, should nobody else in the process do it: it may have grown.
+const LOOK_FOR_PARTITIONS: Duration = Duration::from_secs(5);
 
 /// Works until `shutdown`. From its soft stop on nothing is claimed, and what runs has [`Options::grace`] to end; what is left
 /// then, or at the hard stop, is given back. Returns when no attempt is left. Redis being away is waited out.
@@ -107,6 +107,7 @@ pub async fn run(parts: Parts, shutdown: &Shutdown) {
 async fn claim_everywhere(shop: &Arc<Workshop>, loops: &mut JoinSet<()>) {
     let mut known = HashSet::new();
     let mut backoff = Backoff::new();
+    let mut number = shop.store.partitions_changed();
     loop {
         // `reach` reads the number anew.
         let found = match shop.store.reach().await {
@@ -119,7 +120,10 @@ async fn claim_everywhere(shop: &Arc<Workshop>, loops: &mut JoinSet<()>) {
                     loops.spawn(Claimer::new(Arc::clone(shop), partition).run());
                 }
                 backoff = Backoff::new();
-                sleep(LOOK_FOR_PARTITIONS.mul_f64(rand::random_range(0.8..=1.0))).await;
+                let pause = LOOK_FOR_PARTITIONS.mul_f64(rand::random_range(0.8..=1.0));
+                let more = number.wait_for(|&number| usize::from(number) > known.len());
+                // The store that would close the channel is held here.
+                drop(timeout(pause, more).await);
             }
             Err(error) => {
                 tracing::debug!(%error, "the number of partitions is not known");
