@@ -17,7 +17,7 @@ use model::id::MAX_PARTITIONS;
 use tokio::sync::watch;
 
 use crate::connect::Request;
-use crate::partition::{Slot, slot_of_key};
+use crate::partition::slot_of_key;
 use crate::script::Script;
 use crate::{Store, StoreError};
 
@@ -36,6 +36,19 @@ impl PartitionCounts {
     /// Whether a growth has begun and isn't over.
     pub fn grows(self) -> bool {
         self.open < self.all
+    }
+
+    /// Whether a growth to `all` may begin, or go on.
+    pub fn may_grow_to(self, all: u16) -> Result<(), GrowError> {
+        if all > MAX_PARTITIONS {
+            Err(GrowError::TooMany)
+        } else if self.grows() && self.all != all {
+            Err(GrowError::Growing(self))
+        } else if !self.grows() && self.all >= all {
+            Err(GrowError::NotMore(self.all))
+        } else {
+            Ok(())
+        }
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -144,18 +157,12 @@ impl Store {
     /// The first phase of a growth to `all` partitions: from now on, as soon as every process has read the number anew, all of
     /// them are read, swept and claimed from; none gets new jobs yet. Harmless if that growth is in this phase already.
     pub async fn announce_partitions(&self, all: u16) -> Result<PartitionCounts, GrowError> {
-        if all > MAX_PARTITIONS {
-            return Err(GrowError::TooMany);
-        }
         loop {
             let found = self.find_counts().await?;
             let counts = found.counts;
-            if counts.all == all && counts.grows() {
+            counts.may_grow_to(all)?;
+            if counts.grows() {
                 return Ok(counts);
-            } else if counts.grows() {
-                return Err(GrowError::Growing(counts));
-            } else if counts.all >= all {
-                return Err(GrowError::NotMore(counts.all));
             }
             // If somebody else was faster, what he wrote is judged anew.
             self.replace(&found, PartitionCounts { all, open: counts.open }).await?;
@@ -196,21 +203,11 @@ impl Store {
     /// Reads the counts. They are Redis' own; configuration only seeds them. Written only where there is need: a full Redis
     /// takes no writes, and must not seem to be away for that.
     async fn find_counts(&self) -> Result<Found, StoreError> {
-        let key = self.partitions_key();
-        let slot = slot_of_key(&key);
-        let get = redis::Cmd::get(&key);
-        let found = match self.ask_for_text(slot, &Request::Command(&get)).await? {
+        let get = redis::Cmd::get(self.partitions_key());
+        let found = match self.ask_for_counts(&Request::Command(&get)).await? {
             Some(found) => found,
-            None => {
-                // Should the key be lost, jobs may still live in all partitions that there were.
-                let seed =
-                    self.known().counts().map_or_else(|| self.seed().to_string(), |known| known.to_string());
-                let mut set = redis::cmd("SET");
-                set.arg(&key).arg(&seed).arg("NX").arg("GET");
-                self.ask_for_text(slot, &Request::Command(&set)).await?.unwrap_or(seed)
-            }
+            None => self.sow().await?,
         };
-        let found = self.found(found)?;
         match self.known().counts() {
             Some(known) if found.counts.at_least(known) != found.counts => self.put_right(found, known).await,
             _ => {
@@ -220,17 +217,28 @@ impl Store {
         }
     }
 
+    /// Writes the first counts, unless somebody else did.
+    async fn sow(&self) -> Result<Found, StoreError> {
+        // Should the key have been lost, jobs may still live in all partitions that there were.
+        let counts = self.known().counts().unwrap_or(PartitionCounts { all: self.seed(), open: self.seed() });
+        let text = counts.to_string();
+        let mut set = redis::cmd("SET");
+        set.arg(self.partitions_key()).arg(&text).arg("NX").arg("GET");
+        let others = self.ask_for_counts(&Request::Command(&set)).await?;
+        Ok(others.unwrap_or(Found { text, counts }))
+    }
+
     /// A growth that this process knows of was lost. Jobs may live in all partitions, so the others must hear of them again.
     async fn put_right(&self, found: Found, known: PartitionCounts) -> Result<Found, StoreError> {
         let counts = found.counts.at_least(known);
         match self.replace(&found, counts).await {
             Ok(now) if now.counts == counts => {
-                tracing::warn!(lost = %found.counts, "Redis had lost how many partitions there are; it knows again");
+                tracing::warn!(held = %found.counts, now = %counts, "Redis held too few partitions; it was put right");
                 Ok(now)
             }
             Ok(now) => Ok(Found { counts: now.counts.at_least(known), ..now }),
             Err(error) => {
-                tracing::debug!(%error, "Redis knows of too few partitions");
+                tracing::debug!(%error, "Redis holds too few partitions");
                 Ok(Found { counts, ..found })
             }
         }
@@ -238,21 +246,25 @@ impl Store {
 
     /// Puts `counts` in the place of `found`, unless it has changed; whatever is there now.
     async fn replace(&self, found: &Found, counts: PartitionCounts) -> Result<Found, StoreError> {
-        let key = self.partitions_key();
-        let slot = slot_of_key(&key);
-        let call = GROW.call(vec![key]).arg(&found.text).arg(counts);
-        let now = self.ask_for_text(slot, &Request::Script(&call)).await?;
-        let now = self.found(now.unwrap_or_default())?;
+        let call = GROW.call(vec![self.partitions_key()]).arg(&found.text).arg(counts);
+        let now = match self.ask_for_counts(&Request::Script(&call)).await? {
+            Some(now) => now,
+            // Lost since it was read.
+            None => self.sow().await?,
+        };
         self.known().learn(now.counts);
         Ok(now)
     }
 
-    async fn ask_for_text(&self, slot: Slot, request: &Request<'_>) -> Result<Option<String>, StoreError> {
+    async fn ask_for_counts(&self, request: &Request<'_>) -> Result<Option<Found>, StoreError> {
+        let slot = slot_of_key(&self.partitions_key());
         let value = self.router().call(slot, request).await?;
-        redis::from_redis_value(value).map_err(|error| StoreError::Unreadable(error.to_string()))
+        let text = redis::from_redis_value::<Option<String>>(value)
+            .map_err(|error| StoreError::Unreadable(error.to_string()))?;
+        text.map(|text| self.understand(text)).transpose()
     }
 
-    fn found(&self, text: String) -> Result<Found, StoreError> {
+    fn understand(&self, text: String) -> Result<Found, StoreError> {
         match PartitionCounts::parse(&text) {
             Some(counts) => Ok(Found { text, counts }),
             None => Err(StoreError::Unreadable(format!(

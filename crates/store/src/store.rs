@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use model::id::MAX_PARTITIONS;
 use model::{ErrorCode, Status, Timestamp};
 
 use crate::connect::Router;
@@ -84,7 +85,10 @@ impl Store {
     /// How many partitions a new installation gets.
     pub(crate) fn seed(&self) -> u16 {
         let options = &self.shared.options;
-        options.partitions.unwrap_or(if options.target.is_cluster() { 16 } else { 1 })
+        options
+            .partitions
+            .unwrap_or(if options.target.is_cluster() { 16 } else { 1 })
+            .clamp(1, MAX_PARTITIONS)
     }
 
     pub(crate) fn router(&self) -> &Router {
