@@ -51,21 +51,43 @@ where
     F: AsyncFnMut() -> Result<T, E>,
 {
     // An async fn would name this file as the place of the panic.
-    let caller = Location::caller();
+    let looks = Looks::new(deadline, what);
     async move {
-        let end = Instant::now() + deadline;
         let mut last = String::from("nothing: the first look hung");
         loop {
-            if let Ok(answer) = timeout_at(end, look()).await {
+            if let Ok(answer) = timeout_at(looks.end, look()).await {
                 match answer {
                     Ok(value) => return value,
                     Err(seen) => last = seen.to_string(),
                 }
             }
-            let over = Instant::now() + POLL > end;
-            assert!(!over, "not within {deadline:?}: {what} (last seen: {last}; at {caller})");
-            sleep(POLL).await;
+            looks.again(&last).await;
         }
+    }
+}
+
+/// The same for a loop of one's own, where the whole must be `Send` (what an async closure gives isn't, as far as the
+/// compiler knows).
+#[derive(Debug)]
+pub(crate) struct Looks<'a> {
+    what: &'a str,
+    deadline: Duration,
+    end: Instant,
+    caller: &'static Location<'static>,
+}
+
+impl<'a> Looks<'a> {
+    #[track_caller]
+    pub(crate) fn new(deadline: Duration, what: &'a str) -> Self {
+        Self { what, deadline, end: Instant::now() + deadline, caller: Location::caller() }
+    }
+
+    /// Waits for the next look; panics at the deadline with what was `seen` by the last.
+    pub(crate) async fn again(&self, seen: &str) {
+        let Self { what, deadline, end, caller } = self;
+        let over = Instant::now() + POLL > *end;
+        assert!(!over, "not within {deadline:?}: {what} (last seen: {seen}; at {caller})");
+        sleep(POLL).await;
     }
 }
 

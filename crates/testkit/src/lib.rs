@@ -2,7 +2,7 @@
 //!
 //! | module | gives |
 //! |---|---|
-//! | [`redis`] | a real redis-server (or valkey-server) on a free port, to pause, kill and restart |
+//! | [`redis`] | real Redis (or Valkey) servers on free ports, to pause, kill and restart: single, a Cluster, behind Sentinels |
 //! | [`proxy`] | a TCP proxy before a server that breaks on demand, down to single replies |
 //! | [`sse`] | a reader of event streams, one that reconnects like a browser, and the check of a history |
 //! | [`process`] | the real `jobcast` binary as a child process |
@@ -28,6 +28,7 @@ pub mod proxy;
 pub mod redis;
 pub mod sse;
 
+pub(crate) use eventually::Looks;
 pub use eventually::{eventually, eventually_ok, eventually_some};
 pub use http::http;
 pub use port::{free_port, wait_http_ok, wait_port};

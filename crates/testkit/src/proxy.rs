@@ -14,7 +14,7 @@ mod resp;
 mod rules;
 
 use std::future::poll_fn;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
@@ -45,7 +45,7 @@ pub struct Proxy {
 #[derive(Debug)]
 struct Shared {
     upstream: String,
-    port: u16,
+    address: SocketAddr,
     /// `None` while connections are refused.
     listener: Mutex<Option<TcpListener>>,
     /// Tells the accepting task that there is a new listener.
@@ -66,19 +66,23 @@ struct State {
 }
 
 impl Proxy {
-    /// Starts a proxy on a free port before the server at `upstream` (`host:port`), passing everything.
+    /// Starts a proxy on a free port of 127.0.0.1 before the server at `upstream` (`host:port`), passing everything.
     ///
     /// The server needn't run yet: a connection that can't be made on is closed.
+    pub async fn start(upstream: impl Into<String>) -> Self {
+        Self::start_at((Ipv4Addr::LOCALHOST, free_port()).into(), upstream).await
+    }
+
+    /// The same at `address`, on which nothing may listen.
     #[allow(
         clippy::unused_async,
         reason = "the other parts of the kit start by an await too, and it needs a runtime"
     )]
-    pub async fn start(upstream: impl Into<String>) -> Self {
-        let port = free_port();
+    pub async fn start_at(address: SocketAddr, upstream: impl Into<String>) -> Self {
         let shared = Arc::new(Shared {
             upstream: upstream.into(),
-            port,
-            listener: Mutex::new(Some(listen(port))),
+            address,
+            listener: Mutex::new(Some(listen(address))),
             reopened: Notify::new(),
             state: watch::Sender::new(State { held: false, epoch: 0 }),
             rules: Rules::default(),
@@ -90,9 +94,9 @@ impl Proxy {
         Self { shared, runtime: Handle::current(), _accepting: accepting }
     }
 
-    /// Its own address, `127.0.0.1:PORT`.
+    /// Its own address, such as `127.0.0.1:PORT`.
     pub fn addr(&self) -> String {
-        format!("127.0.0.1:{}", self.shared.port)
+        self.shared.address.to_string()
     }
 
     /// Its own address as a Redis URL, `redis://127.0.0.1:PORT`.
@@ -162,16 +166,15 @@ impl Proxy {
         self.shared.state.send_modify(change);
         if listener.is_none() {
             let _context = self.runtime.enter();
-            *listener = Some(listen(self.shared.port));
+            *listener = Some(listen(self.shared.address));
             self.shared.reopened.notify_one();
         }
     }
 }
 
 /// Listens on a port again and again: the standard library sets `SO_REUSEADDR`.
-fn listen(port: u16) -> TcpListener {
-    let listener =
-        std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("the reserved port is free");
+fn listen(address: SocketAddr) -> TcpListener {
+    let listener = std::net::TcpListener::bind(address).expect("the reserved port is free");
     listener.set_nonblocking(true).expect("a socket can be made non-blocking");
     TcpListener::from_std(listener).expect("the proxy is used within a Tokio runtime")
 }

@@ -101,7 +101,7 @@ struct Cutter {
     framer: Framer,
     /// Bytes of an incomplete frame that the framer has seen.
     seen: usize,
-    /// It isn't RESP: everything passes.
+    /// It isn't RESP, or no longer (what a replica is sent): everything passes.
     raw: bool,
 }
 
@@ -114,6 +114,8 @@ impl Cutter {
                 Ok(Some(end)) => {
                     let frame = buffer.split_to(self.seen + end);
                     self.seen = 0;
+                    // A file without a line end follows, and then commands, which are no replies.
+                    self.raw = [b"+FULLRESYNC", &b"+CONTINUE"[..]].iter().any(|word| frame.starts_with(word));
                     match rules.judge(&frame) {
                         Verdict::Pass => passing.unsplit(frame),
                         Verdict::Drop => {}

@@ -1,6 +1,6 @@
 //! One real server: a child process on a free port, with its data in a temporary folder.
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::group::{Group, print_tail};
-use crate::{eventually_ok, free_port};
+use crate::{Looks, free_port};
 
 /// How long a start or a graceful stop may take; generous, for machines under load.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -20,6 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The server's output, in its folder.
 const LOG: &str = "server.log";
+/// Its configuration, in its folder.
+const CONFIG: &str = "redis.conf";
 /// The Unix socket, in its folder.
 const SOCKET: &str = "redis.sock";
 
@@ -40,9 +42,18 @@ pub struct RedisServer {
 #[derive(Debug, Clone)]
 pub struct RedisServerBuilder {
     append_only: bool,
-    cluster: bool,
+    cluster: Option<Cluster>,
     unix_socket: bool,
     settings: Vec<(String, String)>,
+}
+
+/// Its part in a Cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cluster {
+    /// It is all of it, and owns all slots.
+    Alone,
+    /// A node of it, which somebody else brings together with the others.
+    Member,
 }
 
 impl RedisServerBuilder {
@@ -70,7 +81,13 @@ impl RedisServerBuilder {
     /// Whether it is a Cluster of one node, which owns all slots.
     #[must_use]
     pub fn cluster(mut self, cluster: bool) -> Self {
-        self.cluster = cluster;
+        self.cluster = cluster.then_some(Cluster::Alone);
+        self
+    }
+
+    /// A node of a Cluster, without slots and without the others: see [`RedisCluster`](super::RedisCluster).
+    pub(super) fn cluster_member(mut self) -> Self {
+        self.cluster = Some(Cluster::Member);
         self
     }
 
@@ -104,12 +121,12 @@ impl RedisServer {
 
     /// Chooses how the server is to be.
     pub fn builder() -> RedisServerBuilder {
-        RedisServerBuilder { append_only: true, cluster: false, unix_socket: false, settings: Vec::new() }
+        RedisServerBuilder { append_only: true, cluster: None, unix_socket: false, settings: Vec::new() }
     }
 
     /// Its address as configuration takes it: `redis://127.0.0.1:PORT`, or `redis-cluster://…` for a Cluster.
     pub fn url(&self) -> String {
-        let scheme = if self.options.cluster { "redis-cluster" } else { "redis" };
+        let scheme = if self.options.cluster.is_some() { "redis-cluster" } else { "redis" };
         format!("{scheme}://127.0.0.1:{}", self.port)
     }
 
@@ -127,6 +144,11 @@ impl RedisServer {
     /// Its TCP address, `127.0.0.1:PORT`: what [`Proxy::start`](crate::proxy::Proxy::start) takes.
     pub fn addr(&self) -> String {
         format!("127.0.0.1:{}", self.port)
+    }
+
+    /// The port on which the other nodes of its Cluster reach it.
+    pub(super) fn bus_port(&self) -> u16 {
+        self.bus_port
     }
 
     /// The folder of its data and its output.
@@ -176,11 +198,17 @@ impl RedisServer {
         self.launch().await;
     }
 
+    /// Whether it was started and not stopped or killed since; a paused one runs.
+    pub(super) fn runs(&self) -> bool {
+        self.process.lock().is_some()
+    }
+
     fn signal(&self, signal: Signal) {
         self.process.lock().as_mut().expect("the server runs").signal(signal);
     }
 
-    async fn connect(&self) -> redis::RedisResult<MultiplexedConnection> {
+    /// As [`Self::client`], where it may be down.
+    pub(super) async fn connect(&self) -> redis::RedisResult<MultiplexedConnection> {
         let config = AsyncConnectionConfig::new()
             .set_response_timeout(Some(RESPONSE_TIMEOUT))
             .set_connection_timeout(Some(RESPONSE_TIMEOUT));
@@ -197,11 +225,17 @@ impl RedisServer {
         });
         let pid = process.id();
         *self.process.lock() = Some(process);
-        eventually_ok(PATIENCE, "the server answers", async || self.ready(pid).await).await;
-        if self.options.cluster {
+        let looks = Looks::new(PATIENCE, "the server answers");
+        while let Err(seen) = self.ready(pid).await {
+            looks.again(&seen).await;
+        }
+        if self.options.cluster == Some(Cluster::Alone) {
             let mut connection = self.client().await;
             own_all_slots(&mut connection).await;
-            eventually_ok(PATIENCE, "the Cluster is whole", async || cluster_ok(&mut connection).await).await;
+            let looks = Looks::new(PATIENCE, "the Cluster is whole");
+            while let Err(seen) = cluster_ok(&mut connection).await {
+                looks.again(&seen).await;
+            }
         }
     }
 
@@ -224,11 +258,25 @@ impl RedisServer {
     fn command(&self) -> Command {
         let log = OpenOptions::new().create(true).append(true).open(self.folder.path().join(LOG));
         let log = log.expect("the server's folder can be written");
+        let config = self.folder.path().join(CONFIG);
+        // Written once: what a server rewrites in it, such as whose replica it is, survives its end.
+        if !config.exists() {
+            fs::write(&config, self.config()).expect("the server's folder can be written");
+        }
         let mut command = Command::new(binary());
         // The folder as working directory: a Unix socket's path must be short, so it is opened by a relative one.
-        command.current_dir(self.folder.path()).stdin(Stdio::null());
+        command.current_dir(self.folder.path()).arg(CONFIG).stdin(Stdio::null());
         command.stderr(log.try_clone().expect("a second handle")).stdout(log);
-        let mut set = |name: &str, value: &str| _ = command.arg(format!("--{name}")).arg(value);
+        command
+    }
+
+    /// Its redis.conf.
+    fn config(&self) -> String {
+        let mut config = String::new();
+        let mut set = |name: &str, value: &str| {
+            let value = if value.is_empty() { "\"\"" } else { value };
+            config.extend([name, " ", value, "\n"]);
+        };
         set("port", &self.port.to_string());
         set("bind", "127.0.0.1");
         set("save", "");
@@ -238,14 +286,14 @@ impl RedisServer {
         if self.options.unix_socket {
             set("unixsocket", SOCKET);
         }
-        if self.options.cluster {
+        if self.options.cluster.is_some() {
             set("cluster-enabled", "yes");
             set("cluster-port", &self.bus_port.to_string());
         }
         for (name, value) in &self.options.settings {
             set(name, value);
         }
-        command
+        config
     }
 }
 
@@ -285,7 +333,7 @@ async fn cluster_ok(connection: &mut impl ConnectionLike) -> Result<(), String> 
 }
 
 /// The server's program.
-fn binary() -> PathBuf {
+pub(super) fn binary() -> PathBuf {
     if let Some(path) = std::env::var_os("JOBCAST_TEST_REDIS") {
         return path.into();
     }
