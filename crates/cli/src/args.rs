@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use service::config::{Config, ConfigError, Loaded, Override, env_overrides};
 
+use crate::command::partitions::Partitions;
 use crate::command::people::People;
 
 const EXAMPLES: &str = "\
@@ -51,6 +52,8 @@ pub(crate) enum Command {
     /// Runs until it is stopped.
     #[command(flatten)]
     Role(Role),
+    /// Shows how many partitions jobs are spread over, and makes them more
+    Partitions(Partitions),
     /// Asks a gateway.
     #[command(flatten)]
     People(People),
@@ -92,14 +95,19 @@ pub(crate) enum Role {
 impl Args {
     /// Reads the configuration: the file, then the environment, then `--set`, then the command's own flags.
     pub(crate) fn load(&self, role: &Role) -> Result<Loaded, ConfigError> {
-        let mut overrides = env_overrides(env::vars_os());
-        overrides.extend(self.set.iter().cloned());
-        overrides.extend(role.overrides());
-        let mut loaded = Config::load(self.config.as_deref(), &overrides)?;
+        let mut loaded = self.settings(role.overrides())?;
         if let Role::Dev { port: Some(port), .. } = role {
             loaded.config.gateway.listen.set_port(*port);
         }
         Ok(loaded)
+    }
+
+    /// The same, for a command that stands for the settings `own`.
+    pub(crate) fn settings(&self, own: Vec<Override>) -> Result<Loaded, ConfigError> {
+        let mut overrides = env_overrides(env::vars_os());
+        overrides.extend(self.set.iter().cloned());
+        overrides.extend(own);
+        Config::load(self.config.as_deref(), &overrides)
     }
 }
 

@@ -1,11 +1,12 @@
-//! The subcommands. Each role takes the configuration and the stop, and returns when all is over; what people do needs
-//! neither.
+//! The subcommands. Each role takes the configuration and the stop, and returns when all is over; `partitions` needs the
+//! configuration alone; what people do needs neither.
 
 mod cancel;
 mod completions;
 mod dev;
 mod gateway;
 mod jobs;
+pub(crate) mod partitions;
 pub(crate) mod people;
 mod submit;
 mod watch;

@@ -21,6 +21,7 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let role = match &args.command {
         Command::Role(role) => role,
+        Command::Partitions(partitions) => return partitions.run(&args),
         Command::People(people) => return people.run(),
     };
     let Err(error) = run(&args, role) else { return ExitCode::SUCCESS };
