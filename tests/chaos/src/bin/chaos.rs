@@ -1,0 +1,125 @@
+//! `make chaos`: breaks a whole system at random, and says what was lost.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use chaos::record::{Durability, Topology};
+use chaos::{Orders, drive};
+use clap::{Parser, ValueEnum};
+
+/// Breaks a whole system at random, and says what was lost.
+#[derive(Debug, Parser)]
+struct Args {
+    /// How Redis stands
+    #[arg(long, value_enum, default_value = "single")]
+    topology: Form,
+    /// What everything that is left to chance is made from: a number, or several as 1-10
+    #[arg(long, default_value = "1", value_parser = seeds)]
+    seed: Seeds,
+    /// How long faults and load go on, in seconds
+    #[arg(long, default_value_t = 60)]
+    seconds: u64,
+    /// When a submission or an end is acknowledged: store.durability
+    #[arg(long, value_enum, default_value = "local")]
+    durability: When,
+    /// How many clients follow at once
+    #[arg(long, default_value_t = 500)]
+    clients: u32,
+    /// How many jobs are submitted a minute
+    #[arg(long, default_value_t = 240)]
+    jobs: u64,
+    /// Breaks the product on purpose; the run fails if the checker finds nothing
+    #[arg(long, value_name = "FAULT")]
+    plant: Option<String>,
+    /// How long after the faults all may take to come to an end, in seconds
+    #[arg(long, default_value_t = 90)]
+    deadline: u64,
+    /// Where the record, the timeline and the logs go
+    #[arg(long, default_value = "target/chaos")]
+    out: PathBuf,
+    /// Shows what would be done, and does nothing
+    #[arg(long)]
+    plan: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Form {
+    Single,
+    Sentinel,
+    Cluster,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum When {
+    Local,
+    Replicated,
+}
+
+#[derive(Clone, Debug)]
+struct Seeds(Vec<u64>);
+
+fn seeds(text: &str) -> Result<Seeds, String> {
+    let number = |text: &str| text.trim().parse::<u64>().map_err(|_| format!("{text:?} is no seed"));
+    match text.split_once('-') {
+        None => Ok(Seeds(vec![number(text)?])),
+        Some((first, last)) => Ok(Seeds((number(first)?..=number(last)?).collect())),
+    }
+}
+
+impl Args {
+    fn orders(&self, seed: u64) -> Orders {
+        let topology = match self.topology {
+            Form::Single => Topology::Single,
+            Form::Sentinel => Topology::Sentinel,
+            Form::Cluster => Topology::Cluster,
+        };
+        let durability = match self.durability {
+            When::Local => Durability::Local,
+            When::Replicated => Durability::Replicated,
+        };
+        let planted = self.plant.as_ref().map(|plant| format!("-{plant}")).unwrap_or_default();
+        let name = format!("{}-{}{planted}-{seed}", topology.name(), durability.name());
+        Orders {
+            topology,
+            seed,
+            seconds: self.seconds,
+            durability,
+            clients: self.clients,
+            jobs_a_minute: self.jobs,
+            planted: self.plant.clone(),
+            deadline: Duration::from_secs(self.deadline),
+            logs: self.out.join(name),
+        }
+    }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let args = Args::parse();
+    let mut failed = false;
+    for &seed in &args.seed.0 {
+        let orders = args.orders(seed);
+        if args.plan {
+            print(&orders.schedule().to_string());
+            continue;
+        }
+        let run = drive(&orders).await;
+        let folder: &Path = &orders.logs;
+        if let Err(error) = run.write(&folder.join("run.json")) {
+            eprintln!("chaos: {error}");
+            failed = true;
+        }
+        for note in &run.notes {
+            eprintln!("{note}");
+            failed |= note.starts_with("WRONG:");
+        }
+    }
+    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+fn print(text: &str) {
+    use std::io::Write;
+    // A reader that has seen enough is no error.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}

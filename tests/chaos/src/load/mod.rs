@@ -1,0 +1,7 @@
+//! The load: submissions at a steady pace, cancels, and at the end what became of it all.
+
+mod harvest;
+mod submit;
+
+pub use harvest::harvest;
+pub use submit::{Load, LoadPlan, Submitted};

@@ -1,0 +1,172 @@
+//! The hands: they do what is planned, at its time, and write down what they did.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use super::{Act, Deed, Schedule, redis};
+use crate::record::{FaultKind, FaultRecord, Role, Target};
+use crate::world::World;
+
+/// How long a gateway or worker may take to end after SIGTERM: its drain, or its grace, and what a busy machine takes.
+const STOPS_WITHIN: Duration = Duration::from_secs(20);
+
+/// What was done so far.
+#[derive(Clone, Default)]
+pub struct Faults(Arc<Mutex<Noted>>);
+
+#[derive(Default)]
+struct Noted {
+    faults: Vec<FaultRecord>,
+    notes: Vec<String>,
+}
+
+impl Faults {
+    pub(crate) fn add(&self, fault: FaultRecord) {
+        self.0.lock().faults.push(fault);
+    }
+
+    pub(crate) fn note(&self, note: String) {
+        self.0.lock().notes.push(note);
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.lock().faults.len()
+    }
+
+    /// All, in the order of their beginnings, and what else was worth a line.
+    pub fn take(&self) -> (Vec<FaultRecord>, Vec<String>) {
+        let mut noted = self.0.lock();
+        let mut faults = std::mem::take(&mut noted.faults);
+        faults.sort_by_key(|fault| fault.from_ms);
+        (faults, std::mem::take(&mut noted.notes))
+    }
+}
+
+/// At work.
+pub struct Nemesis {
+    lanes: JoinSet<()>,
+}
+
+impl Nemesis {
+    /// Begins with `schedule`; what would begin after `end_ms` is left out. `say` hears of each act.
+    pub fn start(
+        world: &Arc<World>,
+        schedule: Schedule,
+        faults: &Faults,
+        end_ms: u64,
+        say: impl Fn(&Act) + Clone + Send + Sync + 'static,
+    ) -> Self {
+        let mut lanes = JoinSet::new();
+        for lane in schedule.lanes {
+            let (world, faults, say) = (Arc::clone(world), faults.clone(), say.clone());
+            lanes.spawn(async move {
+                for act in lane {
+                    world.clock.until(act.at_ms).await;
+                    if world.clock.now_ms() > end_ms {
+                        break;
+                    }
+                    say(&act);
+                    perform(&world, &act, &faults).await;
+                }
+            });
+        }
+        Self { lanes }
+    }
+
+    /// Waits until all is done and undone.
+    pub async fn finish(mut self) {
+        while let Some(ended) = self.lanes.join_next().await {
+            ended.expect("the nemesis doesn't panic");
+        }
+    }
+}
+
+/// Does it, waits, and undoes it.
+async fn perform(world: &World, act: &Act, faults: &Faults) {
+    let from_ms = world.clock.now_ms();
+    let lasts = Duration::from_millis(act.lasts_ms);
+    let (kind, target) = match &act.deed {
+        Deed::Kill(target) => {
+            let part = world.part(target.role, target.n);
+            part.kill();
+            sleep(lasts).await;
+            part.launch();
+            (FaultKind::Kill, target)
+        }
+        Deed::Stop(target) => {
+            let part = world.part(target.role, target.n);
+            if let Some(wrong) = part.stop(STOPS_WITHIN).await {
+                faults.note(format!("WRONG: {} at {from_ms} ms: {wrong}", part.name()));
+            }
+            sleep(lasts).await;
+            part.launch();
+            (FaultKind::Stop, target)
+        }
+        Deed::Pause(target) => {
+            let part = world.part(target.role, target.n);
+            part.pause();
+            sleep(lasts).await;
+            part.resume();
+            (FaultKind::Pause, target)
+        }
+        Deed::Refuse(target) => {
+            world.proxy(target).refuse();
+            sleep(lasts).await;
+            world.proxy(target).pass();
+            (FaultKind::Cut, target)
+        }
+        Deed::Blackhole(target) => {
+            world.proxy(target).blackhole();
+            sleep(lasts).await;
+            world.proxy(target).pass();
+            (FaultKind::Cut, target)
+        }
+        Deed::CloseReplies(target, every) => {
+            let proxy = world.proxy(target);
+            proxy.close_every_nth_reply(usize::try_from(*every).unwrap_or(usize::MAX));
+            sleep(lasts).await;
+            proxy.close_every_nth_reply(0);
+            (FaultKind::CloseReplies, target)
+        }
+        Deed::DropMessages(target, share, salt) => {
+            let (proxy, share, salt) = (world.proxy(target), *share, *salt);
+            proxy.drop_messages(move |channel, _| {
+                channel.contains("live:") && hash(channel, salt) % 100 < share
+            });
+            sleep(lasts).await;
+            proxy.drop_messages(|_, _| false);
+            (FaultKind::DropMessages, target)
+        }
+        Deed::RedisKill(..) | Deed::RedisPause(_) | Deed::RedisCut(_) | Deed::SlotMove(_) => {
+            return redis::suffer(world, act, faults).await;
+        }
+    };
+    faults.add(FaultRecord {
+        from_ms,
+        until_ms: world.clock.now_ms(),
+        kind,
+        target: target.clone(),
+        primary: target.role == Role::Redis,
+        partitions: Vec::new(),
+        note: Some(act.deed.to_string()),
+    });
+}
+
+/// Chance that stays the same for one channel (FNV-1a).
+fn hash(channel: &str, salt: u64) -> u64 {
+    let start = 0xcbf2_9ce4_8422_2325 ^ salt;
+    channel.bytes().fold(start, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
+        >> 7
+}
+
+impl Target {
+    /// A Redis server by its number among the servers, from 1.
+    pub(crate) fn redis(n: usize) -> Self {
+        Self { role: Role::Redis, n: u16::try_from(n + 1).unwrap_or(u16::MAX) }
+    }
+}

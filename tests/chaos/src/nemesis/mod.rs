@@ -1,0 +1,12 @@
+//! What breaks the world: a schedule made from the seed alone, and the hands that carry it out.
+
+mod deed;
+mod hands;
+mod profile;
+mod redis;
+mod schedule;
+
+pub use deed::{Act, Deed};
+pub use hands::{Faults, Nemesis};
+pub use profile::{LAST_MESSAGE_DROPPED, Profile};
+pub use schedule::Schedule;

@@ -1,0 +1,142 @@
+//! The system under fire: a balancer, three gateways, three workers, Redis, and a proxy on each way that can be cut.
+//!
+//! ```text
+//! clients ── haproxy ─┬─ gateway 1 ── proxy ─┐
+//!                     ├─ gateway 2 ── proxy ─┼─ Redis (single: a proxy for each process;
+//!                     └─ gateway 3 ── proxy ─┤         Sentinel, Cluster: one for each server)
+//!                          worker 1…3 ─ proxy┘
+//! ```
+
+mod balancer;
+mod clock;
+mod keys;
+mod link;
+mod part;
+mod redis;
+mod settings;
+
+use std::path::{Path, PathBuf};
+
+use testkit::process::Jobcast;
+use testkit::proxy::Proxy;
+use testkit::{free_port, wait_http_ok};
+
+use crate::record::{Durability, Role, Target, Topology};
+
+pub use clock::Clock;
+pub use keys::{log_key, partition_of, slot_of_partition, tag_of};
+pub use link::Link;
+pub use part::Part;
+pub use redis::{Reader, Redis};
+pub use settings::{CAP, KEYS, Settings, Tenant};
+
+/// What a world is made of.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// How Redis stands.
+    pub topology: Topology,
+    /// `store.durability`.
+    pub durability: Durability,
+    /// A fault of the product's own, by the name that its variable `JOBCAST_PLANT` takes.
+    pub planted: Option<String>,
+    /// Times and limits of the roles.
+    pub settings: Settings,
+    /// Where the parts' logs go.
+    pub logs: PathBuf,
+}
+
+/// A running system. Dropping it kills all of it.
+pub struct World {
+    /// The time since its start.
+    pub clock: Clock,
+    /// The servers.
+    pub redis: Redis,
+    /// The ways to them that can be broken.
+    pub links: Vec<Link>,
+    /// The gateways, 1 first.
+    pub gateways: Vec<Part>,
+    /// The workers, 1 first.
+    pub workers: Vec<Part>,
+    balancer: Jobcast,
+    address: String,
+}
+
+/// How many gateways, and how many workers.
+pub const EACH: u16 = 3;
+
+impl World {
+    /// Starts all of it; ready when this returns.
+    pub async fn start(plan: &Plan) -> Self {
+        std::fs::create_dir_all(&plan.logs).expect("the folder of logs can be made");
+        let redis = Redis::start(plan.topology, plan.durability).await;
+        let mut links = redis.links();
+        let mut parts = Vec::new();
+        let mut ports = Vec::new();
+        for (role, n) in
+            [Role::Gateway, Role::Worker].into_iter().flat_map(|role| (1..=EACH).map(move |n| (role, n)))
+        {
+            let target = Target { role, n };
+            let url = match redis.single() {
+                Some(server) => {
+                    let proxy = Proxy::start(server.addr()).await;
+                    let url = proxy.url();
+                    links.push(Link::own(target.clone(), proxy));
+                    url
+                }
+                None => redis.url(),
+            };
+            let port = (role == Role::Gateway).then(free_port);
+            ports.extend(port);
+            let config = plan.settings.config(&url, plan.durability);
+            parts.push(Part::start(target, config, port, plan.planted.clone(), &plan.logs));
+        }
+        let workers = parts.split_off(usize::from(EACH));
+        for port in &ports {
+            wait_http_ok(&format!("http://127.0.0.1:{port}/readyz"), whole::SOON).await;
+        }
+        let (balancer, address) = balancer::start(&ports).await;
+        wait_http_ok(&format!("http://{address}/healthz"), whole::SOON).await;
+        Self { clock: Clock::start(), redis, links, gateways: parts, workers, balancer, address }
+    }
+
+    /// Where clients go: the balancer's `127.0.0.1:PORT`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The part with this role and number.
+    pub fn part(&self, role: Role, n: u16) -> &Part {
+        let parts = if role == Role::Worker { &self.workers } else { &self.gateways };
+        &parts[usize::from(n) - 1]
+    }
+
+    /// What stands in the way to Redis of `target`.
+    pub fn proxy(&self, target: &Target) -> &Proxy {
+        let link = self.links.iter().find(|link| link.target == *target);
+        link.expect("the schedule names ways that there are").proxy(&self.redis)
+    }
+
+    /// Makes whole what is broken, but for Redis' servers, which the nemesis heals itself.
+    pub fn heal(&self) {
+        for link in &self.links {
+            link.proxy(&self.redis).pass();
+        }
+        for part in self.gateways.iter().chain(&self.workers) {
+            part.heal();
+        }
+    }
+
+    /// Parts that ended though nobody ended them.
+    pub fn dead(&self) -> Vec<String> {
+        self.gateways.iter().chain(&self.workers).filter_map(Part::died).collect()
+    }
+
+    /// Keeps what the balancer has logged, and what the parts did.
+    pub fn keep_logs(&self, folder: &Path) {
+        let log = self.balancer.stderr() + &self.balancer.stdout();
+        let _ = std::fs::write(folder.join("balancer.log"), log);
+        for part in self.gateways.iter().chain(&self.workers) {
+            part.keep_log();
+        }
+    }
+}
