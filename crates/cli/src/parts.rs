@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use model::TaskName;
-use service::config::{Config, Runs};
-use store::{SweepOptions, TargetError};
+use service::config::{Config, DurabilityConfig, Runs};
+use store::{Durability, Replication, SweepOptions, TargetError};
 use worker::{AnyHandler, Exec};
 
 /// A task that this binary can't run.
@@ -28,6 +28,13 @@ pub(crate) fn store_options(config: &Config) -> Result<store::Options, TargetErr
         response_timeout: store.response_timeout,
         connect_timeout: store.connect_timeout,
         ping: config.stream.ping,
+        durability: match store.durability {
+            DurabilityConfig::Local => Durability::Local,
+            DurabilityConfig::Replicated => Durability::Replicated(Replication {
+                replicas: store.replicas,
+                within: store.replication_timeout,
+            }),
+        },
         max_event: config.jobs.max_event.as_usize(),
     })
 }

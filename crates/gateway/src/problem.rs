@@ -68,6 +68,11 @@ pub(crate) enum Problem {
     Unavailable,
     #[error("Redis is full; nothing was stored. Try again later.")]
     StoreFull,
+    #[error(
+        "Redis has it, but too few of its replicas do, so that it may still be lost. Send the same again: a submission is found \
+         by its Idempotency-Key, and an attempt's end by its leaseToken; a submission without a key makes another job."
+    )]
+    NotReplicated,
     #[error("Something broke here; the log of the node says what.")]
     Internal,
 }
@@ -120,6 +125,7 @@ impl Problem {
             }
             Self::Unavailable => (S::SERVICE_UNAVAILABLE, "unavailable", "Redis is away"),
             Self::StoreFull => (S::SERVICE_UNAVAILABLE, "store-full", "Redis is full"),
+            Self::NotReplicated => (S::SERVICE_UNAVAILABLE, "not-replicated", "Not replicated yet"),
             Self::Internal => (S::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
         }
     }
@@ -159,6 +165,10 @@ impl From<StoreError> for Problem {
                 Self::Unavailable
             }
             StoreError::Full => Self::StoreFull,
+            StoreError::NotReplicated { have, want } => {
+                tracing::debug!(have, want, "a change is not replicated");
+                Self::NotReplicated
+            }
             StoreError::Refused(_) | StoreError::Unreadable(_) => {
                 tracing::error!(%error, "a request failed");
                 Self::Internal

@@ -36,7 +36,7 @@ pub use key::Key;
 pub use log::{LogConfig, LogFormat};
 pub use overrides::{Override, env_overrides};
 pub use size::{BadSize, Size};
-pub use store::{KeyPrefix, StoreConfig};
+pub use store::{DurabilityConfig, KeyPrefix, StoreConfig};
 pub use store_url::{BadUrl, StoreForm, StoreUrl};
 pub use stream::StreamConfig;
 pub use tasks::{Command, Runs, TaskConfig};

@@ -10,6 +10,15 @@ pub enum StoreError {
     /// Redis is at its memory limit and refuses to grow. Nothing was written.
     #[error("Redis is full: raise maxmemory, or wait for jobs to expire")]
     Full,
+    /// The primary has made the change, but too few replicas have it: a failover may lose it. A repeat of the same step, or of
+    /// the submission with its Idempotency-Key, finds it, and is answered once enough of them have it.
+    #[error("only {have} of {want} replicas have it")]
+    NotReplicated {
+        /// How many replicas have it.
+        have: u64,
+        /// How many are to have it.
+        want: u64,
+    },
     /// Redis answered with an error that waiting doesn't mend, such as missing rights. The sentence is for the operator.
     #[error("Redis refused: {0}")]
     Refused(String),

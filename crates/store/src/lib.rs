@@ -40,7 +40,7 @@ mod sweeper;
 pub use counters::{Counters, EndLabels};
 pub use error::{StoreError, WorkError};
 pub use live::{LiveSink, Subscription};
-pub use options::{Options, Target, TargetError};
+pub use options::{Durability, Options, Replication, Target, TargetError};
 pub use partition_count::{GrowError, PartitionCounts};
 pub use step::cancel::CancelError;
 pub use step::claim::Claimed;

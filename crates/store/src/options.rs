@@ -21,6 +21,8 @@ pub struct Options {
     pub connect_timeout: Duration,
     /// How often a silent live connection is asked for a sign of life; dead after twice this.
     pub ping: Duration,
+    /// What has a change that is acknowledged.
+    pub durability: Durability,
     /// The most bytes of an event; a larger result is left out of its event.
     pub max_event: usize,
 }
@@ -36,7 +38,26 @@ impl Options {
             response_timeout: Duration::from_secs(2),
             connect_timeout: Duration::from_secs(1),
             ping: Duration::from_secs(5),
+            durability: Durability::Local,
             max_event: 64 * 1024,
         }
     }
+}
+
+/// What must have a submission, or an end, before it is acknowledged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Durability {
+    /// The primary.
+    Local,
+    /// The primary and so many of its replicas.
+    Replicated(Replication),
+}
+
+/// How many replicas must have a change, and how long they are waited for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Replication {
+    /// How many, from 1.
+    pub replicas: u32,
+    /// For how long, from 1 ms; then the call fails with [`crate::StoreError::NotReplicated`].
+    pub within: Duration,
 }

@@ -1,10 +1,14 @@
-//! What Redis itself may throw away, and what a restart of it loses: asked once, at start.
+//! What Redis itself may throw away, what a restart of it loses, and whether it has the replicas that it needs: asked once, at
+//! start.
 
 use std::collections::HashMap;
 
+use redis::{Cmd, Value};
+
 use crate::connect::Request;
 use crate::keys::keys_of;
-use crate::{Store, StoreError};
+use crate::partition::Slot;
+use crate::{Durability, Store, StoreError};
 
 /// What eviction costs.
 const EVICTS: &str = "when its memory is full it throws away living jobs, their logs and the queue without a word. Set \
@@ -14,8 +18,12 @@ const EVICTS: &str = "when its memory is full it throws away living jobs, their 
 const FORGETS: &str = "a restart of it loses every job, ended or not, and every accepted submission. Set `appendonly yes`, with \
      `appendfsync always` if no acknowledged write may be lost, or at least `save`";
 
+/// What it costs to have too few replicas.
+const LACKS: &str = "no submission is acknowledged (503 `not-replicated`), and ends are repeated. Give it replicas, or set \
+     `store.durability = \"local\"`";
+
 impl Store {
-    /// What Redis is set to lose, one sentence for each thing and server, for the operator; empty where all is well, or where
+    /// What Redis is set to lose, and what `Replicated` lacks, one sentence for each thing and server, for the operator; empty where all is well, or where
     /// Redis doesn't tell its settings (as many hosted ones). Asks the primaries of all partitions.
     pub async fn check_policy(&self) -> Result<Vec<String>, StoreError> {
         let mut asked = Vec::new();
@@ -27,23 +35,43 @@ impl Store {
             if asked.contains(&primary) {
                 continue;
             }
-            let mut ask = redis::cmd("CONFIG");
-            ask.arg("GET").arg("maxmemory-policy").arg("appendonly").arg("save");
-            match self.router().call(slot, &Request::Command(&ask)).await {
-                Ok(settings) => {
-                    let settings = redis::from_redis_value(settings)
-                        .map_err(|error| StoreError::Unreadable(error.to_string()))?;
-                    sentences.extend(judge(&settings).map(|said| format!("Redis at {primary} {said}")));
-                }
-                Err(StoreError::Refused(why)) => {
-                    tracing::debug!(%primary, why, "Redis doesn't tell its settings");
-                }
-                Err(error) => return Err(error),
+            if let Some(settings) = self.told(slot, &settings_command()).await? {
+                let settings = redis::from_redis_value(settings)
+                    .map_err(|error| StoreError::Unreadable(error.to_string()))?;
+                sentences.extend(judge(&settings).map(|said| format!("Redis at {primary} {said}")));
+            }
+            if let Durability::Replicated(replication) = self.router().durability()
+                && let Some(said) = self.told(slot, redis::cmd("INFO").arg("replication")).await?
+            {
+                let said: String = redis::from_redis_value(said)
+                    .map_err(|error| StoreError::Unreadable(error.to_string()))?;
+                sentences.extend(
+                    judge_replicas(&said, replication.replicas)
+                        .map(|said| format!("Redis at {primary} {said}")),
+                );
             }
             asked.push(primary);
         }
         Ok(sentences)
     }
+
+    /// What the slot's primary says, if it may.
+    async fn told(&self, slot: Slot, ask: &Cmd) -> Result<Option<Value>, StoreError> {
+        match self.router().call(slot, &Request::Command(ask)).await {
+            Ok(told) => Ok(Some(told)),
+            Err(StoreError::Refused(why)) => {
+                tracing::debug!(why, "Redis doesn't tell about itself");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn settings_command() -> Cmd {
+    let mut ask = redis::cmd("CONFIG");
+    ask.arg("GET").arg("maxmemory-policy").arg("appendonly").arg("save");
+    ask
 }
 
 /// What is to be said of these settings. One that isn't told is taken to be well.
@@ -55,6 +83,14 @@ fn judge(settings: &HashMap<String, String>) -> impl Iterator<Item = String> + u
     let forgets = (told("appendonly") == Some("no") && told("save") == Some(""))
         .then(|| format!("has no persistence (`appendonly no`, `save \"\"`): {FORGETS}"));
     evicts.into_iter().chain(forgets)
+}
+
+/// What is to be said of a primary that answers so to INFO and should have `wanted` replicas.
+fn judge_replicas(said: &str, wanted: u32) -> Option<String> {
+    let is_online = |line: &&str| line.starts_with("slave") && line.contains("state=online");
+    let online = said.lines().filter(is_online).count();
+    (online < usize::try_from(wanted).unwrap_or(usize::MAX))
+        .then(|| format!("has {online} replicas of the {wanted} that `store.replicas` asks for: as long as that is so, {LACKS}"))
 }
 
 #[cfg(test)]

@@ -141,7 +141,7 @@ impl Desk {
                 }
                 Err(Refusal::Gone(gone)) => return gone,
                 Err(Refusal::Full) => self.outgoing.refused(),
-                Err(Refusal::NoAnswer) => {}
+                Err(Refusal::NoAnswer | Refusal::NotReplicated) => {}
             }
             self.metrics.append_retries.inc();
             sleep(backoff.next()).await;
@@ -154,8 +154,8 @@ impl Desk {
             let (mut word, mut outcome) = (word, outcome);
             loop {
                 let told = match &word {
-                    Word::End(end) => self.end(end, false).await.map(Some),
-                    Word::EndBare(end) => self.end(end, true).await.map(Some),
+                    Word::End(end) => self.end(end, false).await,
+                    Word::EndBare(end) => self.end(end, true).await,
                     Word::Release => self.release().await.map(|()| None),
                     Word::Nothing => return outcome,
                 };
@@ -184,12 +184,15 @@ impl Desk {
         }
     }
 
-    async fn end(&self, end: &End, is_bare: bool) -> Result<Ended, Gone> {
+    /// Ends the attempt; `None` if it is ended, but that wasn't replicated for as long as a lease lasts: then it is as good as
+    /// told, and the place is for other work.
+    async fn end(&self, end: &End, is_bare: bool) -> Result<Option<Ended>, Gone> {
         let mut backoff = Backoff::new();
+        let mut made = None;
         loop {
             let refusal = match self.outgoing.part() {
                 _ if is_bare => match self.holding.end(end, None, &[]).await {
-                    Ok(ended) => return Ok(ended),
+                    Ok(ended) => return Ok(Some(ended)),
                     Err(refusal) => refusal,
                 },
                 Parting::First(batch) => {
@@ -208,7 +211,7 @@ impl Desk {
                     let number = Some(self.outgoing.next_number());
                     let reports = rest.as_deref().map_or(&[][..], |rest| &rest.reports);
                     match self.holding.end(end, number, reports).await {
-                        Ok(ended) => return Ok(ended),
+                        Ok(ended) => return Ok(Some(ended)),
                         Err(refusal) => refusal,
                     }
                 }
@@ -219,6 +222,13 @@ impl Desk {
                     // An end is accepted even then, and takes all reports along.
                     self.outgoing.refused();
                     self.outgoing.gather();
+                }
+                Refusal::NotReplicated => {
+                    let (made, lease) = (*made.get_or_insert_with(Instant::now), self.holding.lease());
+                    if made.elapsed() >= lease.duration {
+                        tracing::info!(job = %lease.job, "an attempt's end is left to a primary without replicas");
+                        return Ok(None);
+                    }
                 }
                 Refusal::NoAnswer => {}
             }

@@ -35,6 +35,8 @@ pub(crate) enum Refusal {
     Full,
     /// There was no answer: it may have happened or not; the same again later.
     NoAnswer,
+    /// It has happened, but too few replicas have it to rely on it; the same again later.
+    NotReplicated,
 }
 
 /// An attempt's lease, and when it was last known to be ours.
@@ -122,6 +124,11 @@ impl Holding {
         self.note(self.store.end(&self.lease, end, number, reports).await)
     }
 
+    /// What is held.
+    pub(crate) fn lease(&self) -> &Lease {
+        &self.lease
+    }
+
     /// Gives the attempt back, once. For a cancelled job it frees the running place.
     pub(crate) async fn release(&self) -> Result<(), Refusal> {
         self.note(self.store.release(&self.lease).await).map(|_| ())
@@ -138,15 +145,20 @@ impl Holding {
             Err(WorkError::BatchGap) => Err(Refusal::Gone(Gone::Rewound)),
             Err(WorkError::Store(error)) => {
                 self.complain(&error);
-                Err(if matches!(error, StoreError::Full) { Refusal::Full } else { Refusal::NoAnswer })
+                Err(match error {
+                    StoreError::Full => Refusal::Full,
+                    StoreError::NotReplicated { .. } => Refusal::NotReplicated,
+                    _ => Refusal::NoAnswer,
+                })
             }
         }
     }
 
-    /// The store itself logs that Redis is away; anything else is logged here, once until a call is accepted again.
+    /// The store itself logs that Redis is away, or lacks replicas; anything else is logged here, once until a call is accepted again.
     fn complain(&self, error: &StoreError) {
         let job = self.lease.job;
-        if matches!(error, StoreError::Unavailable(_)) || self.has_complained.swap(true, Ordering::Relaxed) {
+        let is_known = matches!(error, StoreError::Unavailable(_) | StoreError::NotReplicated { .. });
+        if is_known || self.has_complained.swap(true, Ordering::Relaxed) {
             tracing::debug!(%job, %error, "a call will be repeated");
         } else {
             tracing::warn!(%job, %error, "the attempt waits and repeats its call");

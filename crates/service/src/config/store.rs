@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, de};
 
 use super::store_url::StoreUrl;
-use super::value::{MINUTE, duration, number_if_any};
+use super::value::{MINUTE, duration, number, number_if_any};
 
 /// Where Redis (or Valkey) is, and how patient Jobcast is with it.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -29,6 +29,24 @@ pub struct StoreConfig {
     /// How long connecting may take. Default 1s, 50ms to 1m.
     #[serde(deserialize_with = "duration::<_, 50, MINUTE>")]
     pub connect_timeout: Duration,
+    /// What must have a submission, or an end, before it is acknowledged. Default `local`.
+    pub durability: DurabilityConfig,
+    /// How many replicas must have it, where `durability` is `replicated`. Default 1, 1 to 16.
+    #[serde(deserialize_with = "number::<_, _, 1, 16>")]
+    pub replicas: u32,
+    /// How long replicas are waited for; then a request is answered 503 `not-replicated`. Default 2s, 50ms to 1m.
+    #[serde(deserialize_with = "duration::<_, 50, MINUTE>")]
+    pub replication_timeout: Duration,
+}
+
+/// What must have a submission, or an end, before it is acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DurabilityConfig {
+    /// The primary. A failover may lose it.
+    Local,
+    /// The primary and as many replicas as [`StoreConfig::replicas`] says.
+    Replicated,
 }
 
 impl Default for StoreConfig {
@@ -40,6 +58,9 @@ impl Default for StoreConfig {
             patience: Duration::from_secs(5),
             response_timeout: Duration::from_secs(2),
             connect_timeout: Duration::from_secs(1),
+            durability: DurabilityConfig::Local,
+            replicas: 1,
+            replication_timeout: Duration::from_secs(2),
         }
     }
 }

@@ -68,6 +68,11 @@ fn a_bad_file_names_place_key_and_what_is_allowed() {
             "f:2:14: `store.partitions` is 65; allowed: a whole number from 1 to 64",
         ),
         (
+            "[store]\ndurability = \"replicas\"",
+            "f:2:14: `store.durability` is \"replicas\"; allowed: local, replicated",
+        ),
+        ("[store]\nreplicas = 0", "f:2:12: `store.replicas` is 0; allowed: a whole number from 1 to 16"),
+        (
             "[store]\nprefix = \"a:b\"",
             "f:2:10: `store.prefix` is \"a:b\"; allowed: 1 to 32 of the characters A-Z a-z 0-9 _ . -",
         ),
@@ -200,6 +205,8 @@ fn variables_and_flags_override_the_file() {
         ("JOBCAST__STORE__URL", "redis://:secret@h:1"),
         ("JOBCAST__STORE__PARTITIONS", "4"),
         ("JOBCAST__STORE__PREFIX", "12"),
+        ("JOBCAST__STORE__DURABILITY", "replicated"),
+        ("JOBCAST__STORE__REPLICAS", "2"),
         ("JOBCAST__AUTH__ANONYMOUS", "true"),
         ("JOBCAST__JOBS__MAX_PAYLOAD", "2 MiB"),
         ("JOBCAST__GATEWAY__LISTEN", "0.0.0.0:1"),
@@ -213,6 +220,7 @@ fn variables_and_flags_override_the_file() {
     assert_eq!(config.store.url.expose(), "redis://:secret@h:1");
     assert_eq!(config.store.partitions(), 4);
     assert_eq!(config.store.prefix.as_str(), "12");
+    assert_eq!((config.store.durability, config.store.replicas), (DurabilityConfig::Replicated, 2));
     assert_eq!(config.jobs.max_payload, Size::mib(2));
     assert!(config.auth.anonymous);
     assert_eq!(config.gateway.listen.to_string(), "0.0.0.0:2");

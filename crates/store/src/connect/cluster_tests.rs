@@ -119,7 +119,7 @@ async fn add_held(router: &Router, member: u32) -> Result<Option<i64>, StoreErro
     let mut names = vec![set()];
     names.extend(keys().still());
     let call = scripts()[1].call(names).arg(member);
-    let value = router.call_or_moving(keys().slot, &Request::Script(&call)).await?;
+    let value = router.call_until_answered(keys().slot, &Request::Script(&call), true).await?;
     Ok(value.map(|value| redis::from_redis_value(value).unwrap()))
 }
 

@@ -4,8 +4,9 @@
 //! ```text
 //! Router ── Topology (who is the slot's primary: single, sentinel, cluster)
 //!    │            ▲ refreshed by whatever doesn't answer as a primary does
-//!    └── Node ── one multiplexed connection for all calls, made anew by one caller for all
-//!                and a pool of connections for blocking commands
+//!    └── Node ── one multiplexed connection for all calls, made anew by one caller for all,
+//!                a pool of connections for blocking commands,
+//!                and dedicated ones for calls that wait until replicas have what they wrote
 //! ```
 //!
 //! A call may be sent more than once, since a lost reply doesn't say whether it happened: steps are made for that.
@@ -15,9 +16,11 @@ mod backoff;
 mod cluster;
 #[cfg(test)]
 mod cluster_tests;
+mod dedicated;
 mod dial;
 mod node;
 mod outage;
+mod replicated;
 mod sentinel;
 #[cfg(test)]
 mod sentinel_tests;
@@ -27,6 +30,7 @@ pub(crate) mod target;
 #[cfg(test)]
 mod tests;
 mod topology;
+mod tries;
 mod turn;
 mod verdict;
 
@@ -41,12 +45,14 @@ pub(crate) use address::Address;
 pub(crate) use backoff::Backoff;
 pub(crate) use dial::{Dialer, Socket};
 pub(crate) use outage::Outage;
+pub(crate) use replicated::Acknowledged;
 pub(crate) use topology::Topology;
 
 use crate::partition::Slot;
 use crate::script::ScriptCall;
-use crate::{Counters, Options, StoreError};
+use crate::{Counters, Durability, Options, StoreError};
 use node::{Node, Nodes, Packet};
+use tries::{Route, Tries};
 use verdict::{Verdict, final_error};
 
 /// What can't be done while nobody says who the primary is.
@@ -70,19 +76,10 @@ struct Shared {
     topology: Topology,
     nodes: Arc<Nodes>,
     patience: Duration,
+    durability: Durability,
     connected: AtomicBool,
     /// Nobody says who the primary is.
     lost_track: Outage,
-}
-
-/// Where one try goes.
-enum Route {
-    /// To the slot's primary.
-    Slot,
-    /// To the node that MOVED named, once.
-    Node(Address),
-    /// To the node that ASK named, once.
-    Ahead(Address),
 }
 
 impl Router {
@@ -95,6 +92,7 @@ impl Router {
                 topology,
                 nodes,
                 patience: options.patience,
+                durability: options.durability,
                 connected: AtomicBool::new(false),
                 lost_track: Outage::default(),
             }),
@@ -109,6 +107,11 @@ impl Router {
     /// How connections are made.
     pub(crate) fn dialer(&self) -> &Dialer {
         self.shared.nodes.dialer()
+    }
+
+    /// What must have a change that is acknowledged.
+    pub(crate) fn durability(&self) -> Durability {
+        self.shared.durability
     }
 
     /// Whether the last call to any node was answered; false before the first.
@@ -127,57 +130,24 @@ impl Router {
         }
     }
 
-    /// As [`Self::call`], but `None` at once if the slot is moving and holds the request up, and it surely did not happen: no
+    /// `None` only if `is_moving_enough`: the slot is moving and holds the request up, and it surely did not happen, since no
     /// try before had a lost reply.
-    pub(crate) async fn call_or_moving(
-        &self,
-        slot: Slot,
-        request: &Request<'_>,
-    ) -> Result<Option<Value>, StoreError> {
-        self.call_until_answered(slot, request, true).await
-    }
-
     async fn call_until_answered(
         &self,
         slot: Slot,
         request: &Request<'_>,
         is_moving_enough: bool,
     ) -> Result<Option<Value>, StoreError> {
-        let deadline = Instant::now() + self.shared.patience;
-        let mut backoff = Backoff::of_call();
+        let mut tries = Tries::new(self, slot, is_moving_enough);
         let mut route = Route::Slot;
-        let mut cause: Option<RedisError> = None;
-        let mut may_have_happened = false;
         loop {
-            let Ok(tried) = timeout_at(deadline, self.try_once(slot, request, route)).await else {
-                return Err(self.out_of_patience(cause));
-            };
-            let error = match tried {
+            let error = match tries.run(self.try_once(slot, request, route)).await? {
                 Ok(value) => return Ok(Some(value)),
                 Err(error) => error,
             };
-            let verdict = Verdict::of(&error);
-            let is_first = cause.is_none();
-            route = Route::Slot;
-            match verdict {
-                Verdict::Full | Verdict::Refused => return Err(final_error(&error)),
-                Verdict::TryAgain if is_moving_enough && !may_have_happened => return Ok(None),
-                Verdict::Lost => may_have_happened = true,
-                Verdict::Moved | Verdict::Ask => {
-                    if let Some(named) = self.named_by(slot, &error).await {
-                        route =
-                            if verdict == Verdict::Ask { Route::Ahead(named) } else { Route::Node(named) };
-                    }
-                }
-                _ => {}
-            }
-            cause = Some(error);
-            // A redirection is followed at once, and so is the first loss of a connection; what comes after waits, also in
-            // the middle of redirections that lead nowhere.
-            let at_once =
-                matches!(verdict, Verdict::Moved | Verdict::Ask | Verdict::Lost | Verdict::NoScript);
-            if !(is_first && at_once) && timeout_at(deadline, sleep(backoff.next())).await.is_err() {
-                return Err(self.out_of_patience(cause));
+            match tries.after(error).await? {
+                Some(next) => route = next,
+                None => return Ok(None),
             }
         }
     }
@@ -190,18 +160,23 @@ impl Router {
 
     /// One try; what it says of the topology is taken in.
     async fn try_once(&self, slot: Slot, request: &Request<'_>, route: Route) -> RedisResult<Value> {
-        let (address, is_ahead) = match route {
-            Route::Slot => (self.primary_of(slot).await?, false),
-            Route::Node(address) => (address, false),
-            Route::Ahead(address) => (address, true),
-        };
-        let node = self.shared.nodes.get(&address);
+        let (node, is_ahead) = self.node_on(slot, route).await?;
         let answer = ask(&node, request, is_ahead).await;
         match &answer {
             Ok(_) => self.answered(&node),
             Err(error) => self.failed(&node, error).await,
         }
         answer
+    }
+
+    /// The node that `route` leads to, and whether it is asked ahead.
+    async fn node_on(&self, slot: Slot, route: Route) -> RedisResult<(Arc<Node>, bool)> {
+        let (address, is_ahead) = match route {
+            Route::Slot => (self.primary_of(slot).await?, false),
+            Route::Node(address) => (address, false),
+            Route::Ahead(address) => (address, true),
+        };
+        Ok((self.shared.nodes.get(&address), is_ahead))
     }
 
     async fn primary_of(&self, slot: Slot) -> RedisResult<Address> {

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::address::Address;
 use super::backoff::Backoff;
+use super::dedicated::{Dedicated, Own, Place};
 use super::dial::Dialer;
 use super::outage::Outage;
 use crate::Counters;
@@ -58,6 +59,8 @@ impl Nodes {
 pub(crate) struct Node {
     pub(crate) address: Address,
     pub(crate) outage: Outage,
+    /// Too few replicas have what it acknowledged.
+    pub(crate) lacks_replicas: Outage,
     dialer: Dialer,
     counters: Counters,
     current: Mutex<Option<Wire>>,
@@ -65,6 +68,7 @@ pub(crate) struct Node {
     tries: AtomicU64,
     dialing: tokio::sync::Mutex<Dialing>,
     waiting: Mutex<Option<Pool>>,
+    dedicated: Dedicated,
 }
 
 /// One connection of many callers.
@@ -99,12 +103,14 @@ impl Node {
         Self {
             address,
             outage: Outage::default(),
+            lacks_replicas: Outage::default(),
             dialer,
             counters,
             current: Mutex::default(),
             tries: AtomicU64::new(0),
             dialing: tokio::sync::Mutex::new(dialing),
             waiting: Mutex::default(),
+            dedicated: Dedicated::new(),
         }
     }
 
@@ -209,6 +215,30 @@ impl Node {
             Err(PoolError::Backend(error)) => Err(error),
             Err(error) => Err(io_error(io::ErrorKind::TimedOut, &error.to_string())),
         }
+    }
+
+    /// The dedicated connections to this node.
+    pub(crate) fn dedicated(&self) -> &Dedicated {
+        &self.dedicated
+    }
+
+    /// A dedicated connection. A new one is made only while there is a shared one, which one caller makes for all: however
+    /// many calls fail, a server that is away is dialled by one of them.
+    pub(crate) async fn own(&self, place: Place) -> RedisResult<Own> {
+        let make = async || {
+            self.wire().await?;
+            self.dialer.redis(&self.address).await
+        };
+        let connection = match self.dedicated.idle() {
+            Some(connection) => connection,
+            None => Box::pin(make()).await?,
+        };
+        Ok(self.dedicated.lend(place, connection))
+    }
+
+    /// How long a reply may take that nothing holds up.
+    pub(crate) fn response_timeout(&self) -> Duration {
+        self.dialer.response_timeout
     }
 
     fn pool(&self) -> RedisResult<Pool> {

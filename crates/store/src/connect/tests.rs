@@ -163,14 +163,14 @@ async fn a_moving_slot_is_no_refusal_of_what_may_have_happened_before() {
     let slot = slot_of_key("calls");
     let call = || script.call(vec!["calls".into(), "moving".into()]);
     cmd("SET").arg(&["moving", "1"]).exec_async(&mut redis).await.unwrap();
-    let refused = router.call_or_moving(slot, &Request::Script(&call())).await.unwrap();
+    let refused = router.call_until_answered(slot, &Request::Script(&call()), true).await.unwrap();
     assert_eq!(refused, None, "nothing happened");
 
     cmd("DEL").arg("moving").exec_async(&mut redis).await.unwrap();
     proxy.close_every_nth_reply(1);
     let mut calling = JoinSet::new();
     let asking = router.clone();
-    calling.spawn(async move { asking.call_or_moving(slot, &Request::Script(&call())).await });
+    calling.spawn(async move { asking.call_until_answered(slot, &Request::Script(&call()), true).await });
     eventually(LONG, "it happened, and its reply was lost", async || proxy.replies_swallowed() > 0).await;
     cmd("SET").arg(&["moving", "1"]).exec_async(&mut redis).await.unwrap();
     let calls = async || cmd("GET").arg("calls").query_async::<u32>(&mut redis.clone()).await.unwrap();

@@ -54,6 +54,13 @@ impl Verdict {
             "ERR" if error.detail().is_some_and(|detail| detail.starts_with("max number of clients")) => {
                 Self::Lost
             }
+            "ERR"
+                if error
+                    .detail()
+                    .is_some_and(|detail| detail.starts_with("WAIT cannot be used with replica")) =>
+            {
+                Self::Demoted
+            }
             _ => Self::Refused,
         }
     }
@@ -86,6 +93,7 @@ mod tests {
             ("CLUSTERDOWN The cluster is down", Verdict::Wait),
             ("READONLY You can't write against a read only replica.", Verdict::Demoted),
             ("UNBLOCKED force unblock from blocking operation", Verdict::Demoted),
+            ("ERR WAIT cannot be used with replica instances. Please also note that", Verdict::Demoted),
             ("LOADING Redis is loading the dataset in memory", Verdict::Wait),
             ("MASTERDOWN Link with MASTER is down", Verdict::Wait),
             ("BUSY Redis is busy running a script.", Verdict::Wait),

@@ -10,6 +10,7 @@ local id, token = ARGV[3], ARGV[5]
 local job = load_job(prefix .. 'job:' .. id, id)
 if not job or job.owner ~= ARGV[4] then return { 'absent' } end
 if is_terminal(job.status) then
+  touch(job.key, job.owner)
   return was_ended_by(job, token) and { 'ok', '' } or { 'terminal', job.status }
 end
 local was = job.status

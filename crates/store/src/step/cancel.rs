@@ -7,7 +7,6 @@ use model::{ErrorCode, JobId, Owner, Status, Token};
 use super::end::sentence;
 use super::reply::{Reply, unreadable};
 use super::{ALL, random_word};
-use crate::connect::Request;
 use crate::keys::keys_of;
 use crate::script::Script;
 use crate::{Store, StoreError};
@@ -41,17 +40,23 @@ impl Store {
             .arg(owner)
             .arg(token)
             .arg(sentence(error));
-        let mut reply = Reply::new(self.router().call(keys.slot, &Request::Script(&call)).await?)?;
+        // Also that it had ended already is a word to rely on: somebody may repeat a call that was told `NotReplicated`.
+        let answer = self.router().acknowledge(keys.slot, &call, &["ok", "terminal"]).await?;
+        let mut reply = Reply::new(answer.value)?;
         let word = reply.text()?;
         match word.as_str() {
             "ok" => {
                 if !reply.text()?.is_empty() {
                     self.count_end(Status::Cancelled, Some(ErrorCode::Cancelled));
                 }
+                answer.lasts?;
                 Ok(())
             }
             "absent" => Err(CancelError::Absent),
-            "terminal" => Err(CancelError::Terminal(reply.parse()?)),
+            "terminal" => {
+                answer.lasts?;
+                Err(CancelError::Terminal(reply.parse()?))
+            }
             _ => Err(unreadable(&word).into()),
         }
     }

@@ -8,7 +8,6 @@ use model::{ErrorCode, Json, Report, Status};
 use super::append::held;
 use super::reply::Reply;
 use super::{ALL, Batch, Held, Lease, batch_word, random_word, with_reports};
-use crate::connect::Request;
 use crate::keys::keys_of;
 use crate::script::Script;
 use crate::{Store, WorkError};
@@ -51,7 +50,8 @@ pub struct Ended {
 impl Store {
     /// Ends the attempt as `end` says; `reports` that weren't sent yet go with it, as write number `batch`, in the same step.
     /// A `batch` without reports is checked all the same: an end is refused where a write before it is missing.
-    /// A repeat answers as the first time. Works when Redis is full.
+    /// A repeat answers as the first time. Works when Redis is full. After `NotReplicated` the attempt has ended, and a repeat
+    /// answers once that is replicated.
     pub async fn end(
         &self,
         lease: &Lease,
@@ -83,12 +83,13 @@ impl Store {
         if batch.is_some() || !reports.is_empty() {
             call = with_reports(call.arg(batch_word(batch)), reports);
         }
-        let value = self.router().call(keys.slot, &Request::Script(&call)).await?;
-        let held = held(Reply::new(value.clone())?)?;
-        let status = if held.cancelled { None } else { ended_as(value)? };
+        let answer = self.router().acknowledge(keys.slot, &call, &["ok"]).await?;
+        let held = held(Reply::new(answer.value.clone())?)?;
+        let status = if held.cancelled { None } else { ended_as(answer.value)? };
         if let Some(status) = status.filter(|status| status.is_terminal()) {
             self.count_end(status, code.parse().ok());
         }
+        answer.lasts?;
         Ok(Ended { held, status })
     }
 }

@@ -13,14 +13,20 @@ local id, owner, task, idem, fingerprint = ARGV[3], ARGV[4], ARGV[5], ARGV[15], 
 local key = prefix .. 'job:' .. id
 local idem_key = prefix .. 'idem:' .. owner .. ':' .. idem
 
-if redis.call('EXISTS', key) == 1 then return { 'created', id } end
+if redis.call('EXISTS', key) == 1 then
+  touch(key, owner)
+  return { 'created', id }
+end
 if idem ~= '' then
   local record = redis.call('GET', idem_key)
   if record then
     local first, print = string.match(record, '^(%S+) (%S+)$')
     if first == id then return { 'created', id } end
     if print ~= fingerprint then return { 'mismatch', first } end
-    return { redis.call('EXISTS', prefix .. 'job:' .. first) == 1 and 'replayed' or 'expired', first }
+    local first_key = prefix .. 'job:' .. first
+    if redis.call('EXISTS', first_key) == 0 then return { 'expired', first } end
+    touch(first_key, owner)
+    return { 'replayed', first }
   end
 end
 

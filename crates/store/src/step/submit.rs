@@ -7,12 +7,15 @@ use model::{Clock, JobId, Json, Owner, Partition, SystemClock, TaskName};
 
 use super::reply::{Reply, unreadable};
 use super::{ALL, millis, random_word};
-use crate::connect::Request;
+use crate::connect::Acknowledged;
 use crate::keys::{Keys, keys_of};
 use crate::script::Script;
 use crate::{Store, StoreError};
 
 static SUBMIT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("submit.lua"), ALL));
+
+/// Answers that say that there is a job.
+const TOLD: &[&str] = &["created", "replayed"];
 
 /// A job to be made.
 #[derive(Clone, Debug)]
@@ -77,7 +80,8 @@ pub enum SubmitError {
 
 impl Store {
     /// Makes `job`, in a random partition, or in the one that its owner and Idempotency-Key name. While that partition's slot
-    /// moves, a job without a key goes to another one.
+    /// moves, a job without a key goes to another one. `NotReplicated` leaves the job where it is made: with the same
+    /// Idempotency-Key it is found.
     pub async fn submit(&self, job: &NewJob) -> Result<Submitted, SubmitError> {
         let count = self.open_partition_count().await?;
         let Some(idempotency) = &job.idempotency else {
@@ -86,18 +90,18 @@ impl Store {
                 let partition = Partition((first + offset) % count);
                 let (id, call) = self.submission(job, partition)?;
                 // Another partition only after a definite refusal: a lost reply may mean that the job is there.
-                if let Some(value) = self.router().call_or_moving(call.0, &Request::Script(&call.1)).await? {
-                    return read(Reply::new(value)?).inspect(|_| tracing::debug!(%id, "submitted"));
+                if let Some(answer) = self.router().acknowledge_or_moving(call.0, &call.1, TOLD).await? {
+                    return read(answer).inspect(|_| tracing::debug!(%id, "submitted"));
                 }
             }
             let (_, call) = self.submission(job, Partition(first))?;
-            return read(Reply::new(self.router().call(call.0, &Request::Script(&call.1)).await?)?);
+            return read(self.router().acknowledge(call.0, &call.1, TOLD).await?);
         };
         let hash = model::fingerprint::sha256(format!("{}:{}", job.owner, idempotency.key).as_bytes());
         let number = u64::from_str_radix(&hash[..8], 16).unwrap_or_default() % u64::from(count);
         let partition = Partition(u16::try_from(number).unwrap_or_default());
         let (_, call) = self.submission(job, partition)?;
-        read(Reply::new(self.router().call(call.0, &Request::Script(&call.1)).await?)?)
+        read(self.router().acknowledge(call.0, &call.1, TOLD).await?)
     }
 
     fn submission(
@@ -133,7 +137,9 @@ impl Store {
     }
 }
 
-fn read(mut reply: Reply) -> Result<Submitted, SubmitError> {
+fn read(answer: Acknowledged) -> Result<Submitted, SubmitError> {
+    answer.lasts?;
+    let mut reply = Reply::new(answer.value)?;
     let word = reply.text()?;
     let id = reply.parse()?;
     match word.as_str() {

@@ -50,7 +50,9 @@ local function over_already(prefix, job, token, now, by)
     return { 'cancelled', job.leaseUntil }
   end
   if job.lease ~= token or job.status ~= 'processing' then
-    return was_ended_by(job, by) and { 'ok', now, '', '' } or { 'lost' }
+    if not was_ended_by(job, by) then return { 'lost' } end
+    touch(job.key, job.owner)
+    return { 'ok', now, '', '' }
   end
 end
 

@@ -36,6 +36,10 @@ local function with_end(job, by)
   return string.sub(job.endedBy .. by .. ';', -ENDS_MAX)
 end
 
+-- Writes what is there already. For an answer that tells what an earlier call has written: WAIT covers the writes of its own
+-- connection alone, and so covers that.
+local function touch(key, owner) redis.call('HSET', key, 'owner', owner) end
+
 local function int(n) return string.format('%d', n) end
 
 local function is_terminal(status) return status == 'completed' or status == 'failed' or status == 'cancelled' end
