@@ -15,6 +15,9 @@
 //!  sweep  ──► deadlines, expiry zsets by time;  sweeper hash;  tasks set
 //! ```
 //!
+//! And one key without a tag, in a slot of its own: `jc:partitions`, how many partitions there are (`16`; while they grow
+//! `32 16`: 32 exist, and new jobs go to the first 16). Every process reads it anew about once a second.
+//!
 //! # The rules
 //!
 //! A change is a **step**: one script, all or nothing, and a repeat of it answers as the first time ([`step`]). Every write
