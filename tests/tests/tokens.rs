@@ -87,6 +87,26 @@ async fn a_token_opens_the_streams_that_it_is_for() {
     let feed = token(&acme, &json!({ "feed": true })).await;
     assert_eq!(refusal(b, one, &feed).await, wrong);
 
+    // Streams of several jobs, and the feed.
+    let jobs = |ids: &[JobId], token: &str| {
+        let list: String = ids.iter().map(|id| format!("job={id}&")).collect();
+        format!("/api/events?{list}token={token}")
+    };
+    let feed_path = |token: &str| format!("/api/feed?token={token}");
+    for path in [jobs(&[two, one], &several), jobs(&[one], &own), feed_path(&feed)] {
+        let mut stream = SseStream::open(&b.url(&path)).await;
+        assert_eq!(stream.next_within(SOON).await.unwrap().event, "queued", "{path}");
+    }
+    for path in [
+        jobs(&[one, two], &own),
+        jobs(&[one, three], &several),
+        jobs(&[one], &feed),
+        feed_path(&own),
+        feed_path(&several),
+    ] {
+        assert_eq!(b.ask(&path).await.problem(), (403, "wrong-token"), "{path}");
+    }
+
     // Whoever asks for a token of somebody else's job gets one, and learns nothing by it: the stream isn't theirs.
     let foreign = token(&other, &json!({ "job": one })).await;
     assert_eq!(refusal(b, one, &foreign).await, (404, "not-found".into()));

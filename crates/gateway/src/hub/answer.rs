@@ -4,7 +4,6 @@ use model::Cursor;
 
 use super::chain::Chain;
 use super::core::{LogCore, Wake};
-use super::frame::Frame;
 use super::page::{Page, ReadPage};
 use super::read::{Heard, ReadAt, ReadOutcome, Reading};
 
@@ -79,7 +78,7 @@ impl LogCore {
     fn render(&self, page: &ReadPage) -> Chain {
         let mut chain = Chain::empty(page.start);
         for (head, body) in &page.entries {
-            chain.push(self.frame(head.cursor()).unwrap_or_else(|| Frame::render(*head, body)));
+            chain.push(self.frame_of(*head, body));
         }
         chain
     }

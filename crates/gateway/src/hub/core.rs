@@ -10,7 +10,7 @@
 use std::collections::VecDeque;
 
 use model::replay::{self, Arrival};
-use model::{Cursor, Entry, EntryHead, Mark, Position};
+use model::{Cursor, Entry, EntryBody, EntryHead, Mark, Position};
 
 use super::chain::Chain;
 use super::frame::Frame;
@@ -42,6 +42,8 @@ pub(crate) struct Wake {
 #[derive(Debug)]
 pub(crate) struct LogCore {
     pub(super) limits: Limits,
+    /// A terminal event is one like any other: the log is of many jobs.
+    endless: bool,
     /// The newest frames, up to the newest event known; `None` until a read has said where the log ends.
     pub(super) ring: Option<Chain>,
     /// The newest event known is terminal.
@@ -61,10 +63,11 @@ pub(crate) struct LogCore {
 }
 
 impl LogCore {
-    /// A log of which nothing is known.
-    pub(crate) const fn new(limits: Limits) -> Self {
+    /// A job's log of which nothing is known.
+    pub(crate) const fn of_job(limits: Limits) -> Self {
         Self {
             limits,
+            endless: false,
             ring: None,
             ended: false,
             gone: false,
@@ -75,6 +78,13 @@ impl LogCore {
             unsettled: false,
             reads: 0,
         }
+    }
+
+    /// A feed of which nothing is known.
+    pub(crate) const fn of_feed(limits: Limits) -> Self {
+        let mut core = Self::of_job(limits);
+        core.endless = true;
+        core
     }
 
     /// The newest event known; `None` until a read has said it.
@@ -100,9 +110,7 @@ impl LogCore {
             (Arrival::Repeat, _) => Wake::default(),
             // A page that was read beyond the head may know better.
             (Arrival::Next, Some(body)) if known.is_none_or(|mark| mark == entry.head.mark) => {
-                let frame =
-                    self.frame(entry.head.cursor()).unwrap_or_else(|| Frame::render(entry.head, body));
-                self.push(frame);
+                self.push(self.frame_of(entry.head, body));
                 self.tidy_ring();
                 self.wake(true, self.is_waited_for())
             }
@@ -180,9 +188,13 @@ impl LogCore {
         freed
     }
 
-    /// The frame that ends at `cursor`, if it is rendered already.
-    pub(super) fn frame(&self, cursor: Cursor) -> Option<Frame> {
-        self.chains().find_map(|chain| chain.ending_at(cursor)).cloned()
+    /// The frame of an entry, rendered unless it is already.
+    pub(super) fn frame_of(&self, head: EntryHead, body: &EntryBody) -> Frame {
+        let held = self.chains().find_map(|chain| chain.ending_at(head.cursor()));
+        held.cloned().unwrap_or_else(|| {
+            let frame = Frame::render(head, body);
+            Frame { terminal: frame.terminal && !self.endless, ..frame }
+        })
     }
 
     /// The mark at `seq` in the history held.

@@ -40,10 +40,13 @@ impl Node {
     /// A log of which nothing is known, and its subscription.
     pub(super) fn open(hub: &Arc<Shared>, log: LogId) -> Arc<Self> {
         let node = Arc::new_cyclic(|me| Self {
+            core: Mutex::new(match log {
+                LogId::Job(_) => LogCore::of_job(hub.options.limits),
+                LogId::Feed(..) => LogCore::of_feed(hub.options.limits),
+            }),
             log,
             me: Weak::clone(me),
             hub: Arc::downgrade(hub),
-            core: Mutex::new(LogCore::new(hub.options.limits)),
             at_head: Arc::default(),
             behind: Arc::default(),
             stood: AtomicBool::new(false),
