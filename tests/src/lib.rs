@@ -13,10 +13,14 @@ mod client;
 mod counted;
 mod fold;
 mod history;
+mod http2;
+pub mod http2_frames;
 mod middleman;
 mod program;
 mod raw;
+mod redis;
 mod remote;
+mod running;
 mod system;
 mod wire;
 
@@ -27,10 +31,13 @@ pub use client::Client;
 pub use counted::{assert_counted, assert_counted_at_once, brief, data, turns};
 pub use fold::{fold, told};
 pub use history::{frames, held};
+pub use http2::{Http2, Http2Answer, Http2Stream, ROOMY, Windows};
 pub use middleman::{Manner, Middleman};
 pub use program::programs_of;
 pub use raw::RawStream;
+pub use redis::Redis;
 pub use remote::Remote;
+pub use running::Running;
 pub use system::{Builder, System, repository};
 pub use wire::{Wire, WireAnswer};
 

@@ -1,4 +1,4 @@
-//! A socket that is given up when a request's head doesn't arrive in time.
+//! Gives a socket up when a request's head doesn't arrive in time.
 
 use std::future::Future;
 use std::io;
@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// Whether a request of this connection is being answered. Clones are the same.
@@ -40,10 +39,9 @@ impl Serving {
     }
 }
 
-/// A socket whose reads fail once a head took longer than `limit`: the first one from the connection's start on, a later
+/// Fails a socket's reads once a head took longer than `limit`: the first one from the connection's start on, a later
 /// one from its first byte on. So a connection may idle between requests for longer than a head may take.
-pub(crate) struct HeadLimit<T> {
-    socket: T,
+pub(crate) struct HeadLimit {
     limit: Duration,
     serving: Serving,
     /// Where the connection stood at the last read.
@@ -54,24 +52,18 @@ pub(crate) struct HeadLimit<T> {
     late: Option<Pin<Box<Sleep>>>,
 }
 
-impl<T> HeadLimit<T> {
-    /// `socket`, new, with that limit; its requests are answered within `serving`.
-    pub(crate) fn new(socket: T, limit: Duration, serving: Serving) -> Self {
-        Self { socket, limit, serving, turn: Turn::default(), since: Some(Instant::now()), late: None }
+impl HeadLimit {
+    /// The limit of a new connection, whose requests are answered within `serving`.
+    pub(crate) fn new(limit: Duration, serving: Serving) -> Self {
+        Self { limit, serving, turn: Turn::default(), since: Some(Instant::now()), late: None }
     }
 
-    fn judge(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Some(since) = self.since else { return Poll::Pending };
-        let late = self.late.get_or_insert_with(|| Box::pin(sleep_until(since + self.limit)));
-        late.as_mut().poll(cx).map(|()| Err(io::Error::new(io::ErrorKind::TimedOut, "the head is late")))
-    }
-}
-
-impl<T: AsyncRead + Unpin> AsyncRead for HeadLimit<T> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
+    /// What `read` comes to: the very same, or an error if it waits and a head is late. `arrived`: did it bring any bytes?
+    pub(crate) fn judge(
+        &mut self,
         cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
+        arrived: bool,
+        read: Poll<io::Result<()>>,
     ) -> Poll<io::Result<()>> {
         let turn = self.serving.turn();
         if turn != self.turn {
@@ -79,57 +71,35 @@ impl<T: AsyncRead + Unpin> AsyncRead for HeadLimit<T> {
             self.since = None;
             self.late = None;
         }
-        let before = buf.filled().len();
-        let read = Pin::new(&mut self.socket).poll_read(cx, buf);
         if turn.is_answer() {
             return read;
         }
-        if buf.filled().len() > before {
+        if arrived {
             self.since.get_or_insert_with(Instant::now);
         }
-        if read.is_pending() { self.judge(cx) } else { read }
-    }
-}
-
-impl<T: AsyncWrite + Unpin> AsyncWrite for HeadLimit<T> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.socket.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(cx)
+        let (Poll::Pending, Some(since)) = (&read, self.since) else { return read };
+        let late = self.late.get_or_insert_with(|| Box::pin(sleep_until(since + self.limit)));
+        late.as_mut().poll(cx).map(|()| Err(io::Error::new(io::ErrorKind::TimedOut, "the head is late")))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use prometheus_client::metrics::counter::Counter;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
     use tokio::time::{sleep, timeout};
 
     use super::*;
+    use crate::carrier::socket::Socket;
+    use crate::carrier::stall::Stall;
 
     const LIMIT: Duration = Duration::from_secs(10);
 
-    fn pair() -> (HeadLimit<DuplexStream>, DuplexStream, Serving) {
+    fn pair() -> (Socket<DuplexStream>, DuplexStream, Serving) {
         let (ours, theirs) = tokio::io::duplex(64);
         let serving = Serving::default();
-        (HeadLimit::new(ours, LIMIT, serving.clone()), theirs, serving)
+        let stall = Stall::new(LIMIT, Counter::default());
+        (Socket::new(ours, HeadLimit::new(LIMIT, serving.clone()), stall), theirs, serving)
     }
 
     #[tokio::test(start_paused = true)]

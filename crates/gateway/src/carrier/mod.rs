@@ -4,4 +4,6 @@ pub(crate) mod body;
 pub(crate) mod guarded;
 pub(crate) mod head;
 pub(crate) mod leftover;
+pub(crate) mod one_by_one;
+pub(crate) mod socket;
 pub(crate) mod stall;

@@ -1,4 +1,4 @@
-//! A socket that is given up when its peer takes nothing for too long.
+//! Gives a socket up when its peer takes nothing for too long.
 
 use std::future::Future;
 use std::io;
@@ -7,29 +7,32 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-/// A socket whose writes fail once the peer has taken nothing for `limit` while bytes wait. One that the system gave up for the
+/// Fails a socket's writes once the peer has taken nothing for `limit` while bytes wait. One that the system gave up for the
 /// same reason (`TCP_USER_TIMEOUT` runs even while the system's own buffer still takes bytes) is counted too.
-pub(crate) struct Stall<T> {
-    socket: T,
+pub(crate) struct Stall {
     limit: Duration,
     counter: Counter,
     /// Runs only while a write waits, so that an idle stream has none.
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
-impl<T> Stall<T> {
-    /// `socket` with that limit; `counter` counts the sockets given up.
-    pub(crate) fn new(socket: T, limit: Duration, counter: Counter) -> Self {
-        Self { socket, limit, counter, waiting: None }
+impl Stall {
+    /// That limit; `counter` counts the sockets given up.
+    pub(crate) fn new(limit: Duration, counter: Counter) -> Self {
+        Self { limit, counter, waiting: None }
     }
 
-    fn judge<R>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
-        if let Poll::Ready(ended) = &written {
+    /// What `written` comes to: the very same, or an error if it has waited for too long.
+    pub(crate) fn judge<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<R>>,
+    ) -> Poll<io::Result<R>> {
+        if written.is_ready() {
             self.waiting = None;
-            self.count_timeout(ended.as_ref().err());
+            self.look_at(&written);
             return written;
         }
         let limit = self.limit;
@@ -41,55 +44,14 @@ impl<T> Stall<T> {
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")))
     }
 
-    /// The system tells a socket's error once, to whoever asks first.
-    fn count_timeout(&self, error: Option<&io::Error>) {
-        if error
-            .is_some_and(|error| error.kind() == io::ErrorKind::TimedOut && error.raw_os_error().is_some())
+    /// Counts the system's own verdict, if `done` is that: it tells a socket's error once, to whoever asks first.
+    pub(crate) fn look_at<R>(&self, done: &Poll<io::Result<R>>) {
+        if let Poll::Ready(Err(error)) = done
+            && error.kind() == io::ErrorKind::TimedOut
+            && error.raw_os_error().is_some()
         {
             self.counter.inc();
         }
-    }
-}
-
-impl<T: AsyncRead + Unpin> AsyncRead for Stall<T> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let read = Pin::new(&mut self.socket).poll_read(cx, buf);
-        if let Poll::Ready(Err(error)) = &read {
-            self.count_timeout(Some(error));
-        }
-        read
-    }
-}
-
-impl<T: AsyncWrite + Unpin> AsyncWrite for Stall<T> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.socket).poll_write(cx, buf);
-        self.judge(cx, written)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.socket).poll_write_vectored(cx, bufs);
-        self.judge(cx, written)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.socket.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(cx)
     }
 }
 
@@ -99,12 +61,15 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
+    use crate::carrier::head::{HeadLimit, Serving};
+    use crate::carrier::socket::Socket;
 
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_takes_nothing_is_given_up_and_a_slow_one_is_not() {
         let (ours, mut theirs) = tokio::io::duplex(16);
         let counter = Counter::default();
-        let mut socket = Stall::new(ours, Duration::from_mins(1), counter.clone());
+        let head = HeadLimit::new(Duration::from_mins(1), Serving::default());
+        let mut socket = Socket::new(ours, head, Stall::new(Duration::from_mins(1), counter.clone()));
         let slow = async {
             for _ in 0..10 {
                 tokio::time::sleep(Duration::from_secs(50)).await;

@@ -29,9 +29,14 @@ pub struct GatewayConfig {
     /// The largest head of a request, in bytes. Default 16 KiB, 8 KiB to 1 MiB.
     #[serde(deserialize_with = "size::<_, { 8 * KIB }, MIB>")]
     pub max_head: Size,
-    /// How many connections may be open at once; more wait to be accepted. Default 100,000, 1 to 10,000,000.
+    /// How many connections may be open at once, and how many requests under way on all HTTP/2 connections together; more
+    /// wait to be accepted. Default 100,000, 1 to 10,000,000.
     #[serde(deserialize_with = "number::<_, _, 1, 10_000_000>")]
     pub max_connections: u32,
+    /// How many requests one HTTP/2 connection may have under way at once; a client waits with more. Default 200, 1 to
+    /// 10,000.
+    #[serde(deserialize_with = "number::<_, _, 1, 10_000>")]
+    pub max_streams: u32,
     /// The origins whose pages may call from a browser (CORS), such as `https://app.example.com`; `*` is any. Default none.
     #[serde(deserialize_with = "origins")]
     pub cors_origins: Vec<String>,
@@ -51,6 +56,7 @@ impl Default for GatewayConfig {
             idle_timeout: Duration::from_secs(75),
             max_head: Size::kib(16),
             max_connections: 100_000,
+            max_streams: 200,
             cors_origins: Vec::new(),
             article: false,
             default_task: None,
