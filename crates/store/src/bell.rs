@@ -30,17 +30,19 @@ impl Store {
         let mut cmd = redis::cmd("BLPOP");
         // To Redis no wait at all is one without end.
         cmd.arg(&bells).arg(wait.as_secs_f64().max(0.01));
-        let mut waiting = Waiting(Some(self.router().waiting(keys.slot).await?));
+        let (connection, cut) = self.router().waiting(keys.slot).await?;
+        let mut waiting = Waiting(Some(connection));
         let Some(connection) = &mut waiting.0 else { return Ok(None) };
         let reply = cmd.query_async::<Option<(String, String)>>(connection);
-        let rang = match tokio::time::timeout(wait + REPLY_GRACE, reply).await {
-            Ok(Ok(rang)) => rang,
-            Ok(Err(error)) => {
+        let rang = match cut.run_until_cancelled(tokio::time::timeout(wait + REPLY_GRACE, reply)).await {
+            Some(Ok(Ok(rang))) => rang,
+            Some(Ok(Err(error))) => {
                 // Maybe the server is no longer the primary.
                 self.router().confirm(keys.slot).await;
                 return Err(StoreError::Unavailable(error.to_string()));
             }
-            Err(_) => return Err(StoreError::Unavailable("no answer at the bell".into())),
+            Some(Err(_)) => return Err(StoreError::Unavailable("no answer at the bell".into())),
+            None => return Err(StoreError::Unavailable("the bell's server doesn't answer".into())),
         };
         // The reply came: the connection goes back to its pool.
         drop(waiting.0.take());

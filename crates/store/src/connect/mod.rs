@@ -40,6 +40,7 @@ use std::time::Duration;
 
 use redis::{Cmd, Pipeline, RedisError, RedisResult, Value};
 use tokio::time::{Instant, sleep, timeout_at};
+use tokio_util::sync::CancellationToken;
 
 pub(crate) use address::Address;
 pub(crate) use backoff::Backoff;
@@ -284,8 +285,12 @@ impl Router {
     /// A connection to the primary of `slot` for blocking commands, the caller's alone.
     ///
     /// Who stops waiting for a reply, or got an error, must not give it back: `deadpool_redis::Connection::take` it, and drop
-    /// it. After an error [`Self::confirm`] finds the new primary.
-    pub(crate) async fn waiting(&self, slot: Slot) -> Result<deadpool_redis::Connection, StoreError> {
+    /// it. After an error [`Self::confirm`] finds the new primary. The token is cancelled when the server no longer answers
+    /// other calls: then a reply needn't be waited for.
+    pub(crate) async fn waiting(
+        &self,
+        slot: Slot,
+    ) -> Result<(deadpool_redis::Connection, CancellationToken), StoreError> {
         let deadline = Instant::now() + self.shared.patience;
         let mut backoff = Backoff::of_call();
         let mut cause = None;
@@ -302,7 +307,7 @@ impl Router {
         }
     }
 
-    async fn try_waiting(&self, slot: Slot) -> RedisResult<deadpool_redis::Connection> {
+    async fn try_waiting(&self, slot: Slot) -> RedisResult<(deadpool_redis::Connection, CancellationToken)> {
         let node = self.shared.nodes.get(&self.primary_of(slot).await?);
         let made = node.waiting().await;
         if let Err(error) = &made {

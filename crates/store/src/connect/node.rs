@@ -207,11 +207,14 @@ impl Node {
         }
     }
 
-    /// A connection of the caller's own, for blocking commands.
-    pub(crate) async fn waiting(&self) -> RedisResult<deadpool_redis::Connection> {
+    /// A connection of the caller's own, for blocking commands, and what says that waiting on it has become useless: a server
+    /// that stopped, or is cut off, never ends a wait, so a wait lasts no longer than the shared connection, where calls
+    /// find that out.
+    pub(crate) async fn waiting(&self) -> RedisResult<(deadpool_redis::Connection, CancellationToken)> {
+        let cut = self.wire().await?.cut;
         let pool = self.pool()?;
         match pool.get().await {
-            Ok(connection) => Ok(connection),
+            Ok(connection) => Ok((connection, cut)),
             Err(PoolError::Backend(error)) => Err(error),
             Err(error) => Err(io_error(io::ErrorKind::TimedOut, &error.to_string())),
         }

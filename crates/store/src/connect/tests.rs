@@ -274,7 +274,7 @@ async fn a_waiting_connection_is_ones_own_and_can_be_discarded() {
     let slot = slot_of_key("bell");
     let mut blpop = cmd("BLPOP");
     blpop.arg("bell").arg(0);
-    let mut first = router.waiting(slot).await.unwrap();
+    let (mut first, _) = router.waiting(slot).await.unwrap();
     assert!(timeout(Duration::from_millis(700), blpop.query_async::<Value>(&mut *first)).await.is_err());
     drop(deadpool_redis::Connection::take(first));
     let mut client = server.client().await;
@@ -284,7 +284,7 @@ async fn a_waiting_connection_is_ones_own_and_can_be_discarded() {
     })
     .await;
 
-    let mut second = router.waiting(slot).await.unwrap();
+    let (mut second, _) = router.waiting(slot).await.unwrap();
     cmd("RPUSH").arg("bell").arg("x").exec_async(&mut client).await.unwrap();
     let heard: (String, String) = blpop.query_async(&mut *second).await.unwrap();
     assert_eq!(heard, ("bell".into(), "x".into()));
@@ -295,6 +295,22 @@ async fn a_waiting_connection_is_ones_own_and_can_be_discarded() {
     assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
     server.restart().await;
     router.waiting(slot).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_waits_hears_that_the_server_answers_nobody_any_more() {
+    let server = RedisServer::start().await;
+    let (router, _) = router(&server.url());
+    let slot = slot_of_key("bell");
+    let mut blpop = cmd("BLPOP");
+    blpop.arg("bell").arg(0);
+    let (mut connection, cut) = router.waiting(slot).await.unwrap();
+    server.pause();
+    let wait = cut.run_until_cancelled(blpop.query_async::<Value>(&mut *connection));
+    // As everywhere, there are other calls; the first of them finds out.
+    let (answer, other) = tokio::join!(timeout(LONG, wait), add(&router, 1));
+    assert!(matches!(answer, Ok(None)), "{answer:?}");
+    assert!(matches!(other, Err(StoreError::Unavailable(_))));
 }
 
 #[tokio::test]
