@@ -75,8 +75,7 @@ async fn a_dead_primary_is_replaced_and_comes_back_as_a_replica_with_what_it_had
     let () = first.set("{0.325}", "kept").await.unwrap();
     assert_eq!(wait.query_async::<i64>(&mut first).await.unwrap(), 1);
     cluster.kill(0);
-    eventually(SOON, "the replica has its place", async || cluster.primary_of(0).await == 3).await;
-    cluster.wait_served().await;
+    cluster.wait_replaced(0).await;
     let kept: String = cluster.nodes()[3].client().await.get("{0.325}").await.unwrap();
     assert_eq!(kept, "kept");
     cluster.restart(0).await;
@@ -84,7 +83,7 @@ async fn a_dead_primary_is_replaced_and_comes_back_as_a_replica_with_what_it_had
     assert_eq!((cluster.primary_of(0).await, cluster.replicas_of(3).await), (3, vec![0]));
     // And the other way round, by a pause.
     cluster.pause(3);
-    eventually(SOON, "the first has its place again", async || cluster.primary_of(0).await == 0).await;
+    cluster.wait_replaced(3).await;
     cluster.resume(3);
     cluster.wait_healthy().await;
     let kept: String = cluster.nodes()[0].client().await.get("{0.325}").await.unwrap();

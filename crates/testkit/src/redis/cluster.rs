@@ -202,6 +202,20 @@ impl RedisCluster {
         }
     }
 
+    /// The nodes that own slots now, as most nodes see it; waits until all slots are served.
+    pub async fn primaries(&self) -> Vec<usize> {
+        let looks = Looks::new(PATIENCE, "all slots are served");
+        loop {
+            match self.check_served().await {
+                Ok(maps) => {
+                    let owners = maps[0].1.iter().filter(|line| !line.slots.is_empty());
+                    return owners.filter_map(|line| self.by_port(line.port)).collect();
+                }
+                Err(seen) => looks.again(&seen).await,
+            }
+        }
+    }
+
     /// The nodes that are replicas of node `n` now, as it says itself.
     pub async fn replicas_of(&self, n: usize) -> Vec<usize> {
         let lines = self.map_of(n).await.unwrap_or_default();
@@ -210,7 +224,24 @@ impl RedisCluster {
         replicas.filter_map(|line| self.by_port(line.port)).collect()
     }
 
-    /// Waits until all slots are served by primaries that live, as all nodes see it that answer: after a failover.
+    /// Waits until others serve the slots of node `n`, which were some: after it went.
+    pub async fn wait_replaced(&self, n: usize) {
+        let looks = Looks::new(PATIENCE, "another node has its place");
+        loop {
+            match self.check_served().await {
+                Ok(maps) if maps.iter().all(|(_, lines)| self.is_without_slots(n, lines)) => return,
+                Ok(_) => looks.again("it still has its slots").await,
+                Err(seen) => looks.again(&seen).await,
+            }
+        }
+    }
+
+    fn is_without_slots(&self, n: usize, lines: &[NodeLine]) -> bool {
+        lines.iter().all(|line| line.slots.is_empty() || self.by_port(line.port) != Some(n))
+    }
+
+    /// Waits until all slots are served by primaries that live, as all nodes see it that answer; at once, if a primary's
+    /// death wasn't noticed yet: see [`Self::wait_replaced`].
     pub async fn wait_served(&self) {
         let looks = Looks::new(PATIENCE, "all slots are served");
         while let Err(seen) = self.check_served().await {
