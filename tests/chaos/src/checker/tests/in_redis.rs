@@ -1,0 +1,301 @@
+//! Wrongs done to what Redis holds: what a broken step, fence or retry would do.
+
+use super::edit::{entry, everywhere, job};
+use super::{Dice, Kind, Row, Run, all_are_found};
+use crate::checker::made_up::PARTITIONS;
+use crate::opaque::partition_of;
+use crate::record::Topology::{Cluster, Single};
+use crate::record::{AcknowledgedEnd, Durability, LogEntry, Polled};
+
+#[test]
+fn wrong_logs_are_found() {
+    let rows: &[Row] = &[
+        ("a counter that jumps", Single, counter_jumps, &[Kind::Counter]),
+        ("a counter that jumps, in a Cluster", Cluster, counter_jumps, &[Kind::Counter]),
+        ("an output written twice", Single, output_twice, &[Kind::Counter]),
+        ("an output of an older attempt (fencing off)", Single, unfenced, &[Kind::IllegalLife]),
+        ("completed before the last output", Single, outputs_missing, &[Kind::Counter]),
+        ("started twice", Single, started_twice, &[Kind::IllegalLife]),
+        ("two ends", Single, two_ends, &[Kind::AfterEnd]),
+        ("no end", Single, no_end, &[Kind::NoEnd]),
+        ("no end, in a Cluster", Cluster, no_end, &[Kind::NoEnd]),
+        ("an entry is missing", Single, entry_missing, &[Kind::BrokenLog]),
+        ("the beginning is missing", Single, beginning_missing, &[Kind::BrokenLog]),
+        ("more than the cap", Single, over_the_cap, &[Kind::BrokenLog]),
+        ("a mark that isn't the next one's mark before", Single, chain_broken, &[Kind::BrokenLog]),
+        ("another job's event", Single, other_job, &[Kind::BrokenLog]),
+        ("time goes back", Single, back_in_time, &[Kind::BrokenLog]),
+    ];
+    all_are_found(rows);
+}
+
+#[test]
+fn wrong_polls_jobs_and_feeds_are_found() {
+    let poll: &[Kind] = &[Kind::PollDisagrees];
+    let rows: &[Row] = &[
+        ("another status", Single, |run, dice| polled(run, dice, "status", "processing".into()), poll),
+        ("another cursor", Single, |run, dice| polled(run, dice, "lastEventId", "1-000001".into()), poll),
+        ("another attempt", Single, |run, dice| polled(run, dice, "attempt", 9.into()), poll),
+        ("another result", Single, |run, dice| polled(run, dice, "result", 9.into()), poll),
+        ("another error", Single, |run, dice| polled(run, dice, "error", "x".into()), poll),
+        (
+            "another end's time",
+            Single,
+            |run, dice| polled(run, dice, "finishedAt", "2020-01-01T00:00:00.000Z".into()),
+            poll,
+        ),
+        ("no answer", Single, |run, dice| answered(run, dice, 503), poll),
+        ("404, and a log", Single, |run, dice| answered(run, dice, 404), poll),
+        ("a log is gone", Single, log_gone, &[Kind::BrokenLog]),
+        ("a job is gone", Single, job_gone, &[Kind::JobLost]),
+        ("a job is gone, in a Cluster without a failover", Cluster, job_gone_calmly, &[Kind::JobLost]),
+        ("a replicated job is gone by a failover", Cluster, replicated_job_gone, &[Kind::JobLost]),
+        ("an acknowledged end is gone", Single, end_gone, &[Kind::EndLost]),
+        ("a replicated end is gone by a failover", Cluster, replicated_end_gone, &[Kind::EndLost]),
+        ("one key, two jobs", Single, key_twice, &[Kind::MadeTwice]),
+        ("a job that nobody submitted", Single, nobodys_job, &[Kind::MadeTwice]),
+        ("a job that isn't listed", Single, unlisted, &[Kind::Unlisted]),
+        ("a feed's entry is missing", Single, feed_broken, &[Kind::BrokenLog]),
+        ("the feed wasn't told", Single, feed_lacks, &[Kind::FeedLacks]),
+        ("the feed was told twice", Single, feed_twice, &[Kind::FeedExtra]),
+        ("the feed carries a result", Single, feed_tells_results, &[Kind::FeedExtra]),
+        ("a partition that isn't there", Single, fewer_partitions, &[Kind::Malformed]),
+    ];
+    all_are_found(rows);
+}
+
+/// A whole log that has an entry of type `kind`.
+fn whole_with(run: &Run, dice: &mut Dice, kind: &str) -> Option<(usize, usize)> {
+    let job = job(run, dice, |job| job.final_log[0].seq == 1 && entry(job, kind).is_some())?;
+    Some((job, entry(&run.jobs[job], kind)?))
+}
+
+/// A job with two outputs one after the other: its index, and the first one's.
+fn two_outputs(run: &Run, dice: &mut Dice) -> Option<(usize, usize)> {
+    let pair = |log: &[LogEntry]| log.windows(2).position(|two| two.iter().all(|one| one.kind == "output"));
+    let job = job(run, dice, |job| pair(&job.final_log).is_some())?;
+    Some((job, pair(&run.jobs[job].final_log)?))
+}
+
+fn counter_of(entry: &LogEntry) -> u64 {
+    let json: serde_json::Value = serde_json::from_str(&entry.json).unwrap();
+    json["output"]["n"].as_u64().unwrap()
+}
+
+/// Later outputs of the same attempt go on from there, as a handler's would whose output was lost.
+fn counter_jumps(run: &mut Run, dice: &mut Dice) -> Option<()> {
+    let (job, at) = two_outputs(run, dice)?;
+    let n = counter_of(&run.jobs[job].final_log[at + 1]);
+    let id = run.jobs[job].id.clone();
+    for log_entry in run.jobs[job].final_log.clone() {
+        if log_entry.kind == "output" && counter_of(&log_entry) == n {
+            let jumped = log_entry.json.replace(&format!("\"n\":{n}"), &format!("\"n\":{}", n + 100));
+            assert!(log_entry.json.contains(&id));
+            everywhere(run, job, &log_entry.json, &jumped);
+        }
+    }
+    Some(())
+}
+
+fn output_twice(run: &mut Run, dice: &mut Dice) -> Option<()> {
+    let (job, at) = two_outputs(run, dice)?;
+    let (first, second) = (run.jobs[job].final_log[at].clone(), run.jobs[job].final_log[at + 1].clone());
+    let (n, next) = (counter_of(&first), counter_of(&second));
+    let again = second.json.replace(&format!("\"n\":{next}"), &format!("\"n\":{n}"));
+    everywhere(run, job, &second.json, &again);
+    Some(())
+}
+
+fn unfenced(run: &mut Run, dice: &mut Dice) -> Option<()> {
+    let of_second =
+        |log_entry: &LogEntry| log_entry.kind == "output" && log_entry.json.contains("\"attempt\":2");
+    let whole = |job: &crate::record::JobRecord| job.final_log[0].seq == 1;
+    let job = job(run, dice, |job| whole(job) && job.final_log.iter().any(of_second))?;
+    let json = run.jobs[job].final_log.iter().find(|entry| of_second(entry))?.json.clone();
+    everywhere(run, job, &json, &json.replace("\"attempt\":2", "\"attempt\":1"));
+    Some(())
+}
+
+fn outputs_missing(run: &mut Run, dice: &mut Dice) -> Option<()> {
+    let (job, _) = whole_with(run, dice, "completed")?;
+    let planned = &mut run.jobs[job].outputs;
+    *planned = planned.map(|planned| planned + 1);
+    Some(())
+}
+
+fn started_twice(run: &mut Run, dice: &mut Dice) -> Option<()> {
+    let (job, at) = two_outputs(run, dice)?;
+    let log_entry = &mut run.jobs[job].final_log[at + 1];
+    "started".clone_into(&mut log_entry.kind);
+    log_entry.json = log_entry.json.replace("\"type\":\"output\"", "\"type\":\"started\"");
+    Some(())
+}
+
+fn two_ends(run: &mut Run, dice: &mut Dice) -> Option<()> {
+    let job = job(run, dice, |job| job.log_cap.is_none())?;
+    let last = run.jobs[job].final_log.last()?.clone();
+    let seq = last.seq + 1;
+    let json = last.json.replace(&format!("\"seq\":{}", last.seq), &format!("\"seq\":{seq}"));
+    run.jobs[job].final_log.push(LogEntry {
+        seq,
+        mark: "abcdef".to_owned(),
+        before: last.mark,
+        json,
+        ..last
+    });
+    Some(())
+}
+
+fn no_end(run: &mut Run, dice: &mut Dice) -> Option<()> {
+    let job = job(run, dice, |job| job.final_log.len() > 1)?;
+    run.jobs[job].final_log.pop();
+    Some(())
+}
+
+fn entry_missing(run: &mut Run, dice: &mut Dice) -> Option<()> {
+    let (job, at) = two_outputs(run, dice)?;
+    run.jobs[job].final_log.remove(at);
+    Some(())
+}
+
+fn beginning_missing(run: &mut Run, dice: &mut Dice) -> Option<()> {
+    let job = job(run, dice, |job| job.final_log[0].seq == 1 && job.final_log.len() > 1)?;
+    run.jobs[job].final_log.remove(0);
+    Some(())
+}
+
+fn over_the_cap(run: &mut Run, dice: &mut Dice) -> Option<()> {
+    let job = job(run, dice, |job| job.final_log.len() > 3)?;
+    run.jobs[job].log_cap = Some(3);
+    Some(())
+}
+
+fn chain_broken(run: &mut Run, dice: &mut Dice) -> Option<()> {
+    let (job, at) = two_outputs(run, dice)?;
+    "abcdef".clone_into(&mut run.jobs[job].final_log[at].mark);
+    Some(())
+}
+
+fn other_job(run: &mut Run, dice: &mut Dice) -> Option<()> {
+    let (job, at) = two_outputs(run, dice)?;
+    let id = run.jobs[job].id.clone();
+    let log_entry = &mut run.jobs[job].final_log[at];
+    log_entry.json = log_entry.json.replace(&id, "019ab3c4-5d6e-7f80-9a1b-ffffffffffff");
+    Some(())
+}
+
+fn back_in_time(run: &mut Run, dice: &mut Dice) -> Option<()> {
+    let (job, at) = two_outputs(run, dice)?;
+    let log_entry = &mut run.jobs[job].final_log[at + 1];
+    let json: serde_json::Value = serde_json::from_str(&log_entry.json).ok()?;
+    log_entry.json = log_entry.json.replace(json["at"].as_str()?, "2020-01-01T00:00:00.000Z");
+    Some(())
+}
+
+fn polled(run: &mut Run, dice: &mut Dice, name: &str, value: serde_json::Value) -> Option<()> {
+    let kind = if name == "error" { "failed" } else { "completed" };
+    let job = job(run, dice, |job| job.final_log.last().is_some_and(|last| last.kind == kind))?;
+    let poll = &mut run.jobs[job].final_poll;
+    let mut body: serde_json::Value = serde_json::from_str(&poll.body).ok()?;
+    body[name] = value;
+    poll.body = body.to_string();
+    Some(())
+}
+
+fn answered(run: &mut Run, dice: &mut Dice, status: u16) -> Option<()> {
+    let job = job(run, dice, |_| true)?;
+    run.jobs[job].final_poll.status = status;
+    Some(())
+}
+
+fn log_gone(run: &mut Run, dice: &mut Dice) -> Option<()> {
+    let job = job(run, dice, |_| true)?;
+    run.jobs[job].final_log.clear();
+    Some(())
+}
+
+fn job_gone(run: &mut Run, dice: &mut Dice) -> Option<()> {
+    let job = job(run, dice, |_| true)?;
+    run.jobs[job].final_log.clear();
+    run.jobs[job].final_poll = Polled { status: 404, body: "{}".to_owned() };
+    Some(())
+}
+
+fn job_gone_calmly(run: &mut Run, dice: &mut Dice) -> Option<()> {
+    run.faults.clear();
+    job_gone(run, dice)
+}
+
+fn replicated_job_gone(run: &mut Run, _: &mut Dice) -> Option<()> {
+    run.durability = Durability::Replicated;
+    run.jobs.iter().any(|job| job.final_poll.status == 404).then_some(())
+}
+
+fn end_gone(run: &mut Run, dice: &mut Dice) -> Option<()> {
+    let job = job(run, dice, |job| job.final_log.last().is_some_and(|last| last.kind == "completed"))?;
+    let at_ms = run.jobs[job].answered_at_ms;
+    run.jobs[job].acknowledged_end = Some(AcknowledgedEnd { at_ms, kind: "cancelled".to_owned() });
+    Some(())
+}
+
+fn replicated_end_gone(run: &mut Run, dice: &mut Dice) -> Option<()> {
+    run.durability = Durability::Replicated;
+    end_gone(run, dice)
+}
+
+fn key_twice(run: &mut Run, dice: &mut Dice) -> Option<()> {
+    let job = job(run, dice, |_| true)?;
+    let mut other = run.jobs[job].clone();
+    other.id = other.id.replace("019ab3c4-5d6e", "019ab3c4-5d6f");
+    run.jobs.push(other);
+    Some(())
+}
+
+fn nobodys_job(run: &mut Run, _: &mut Dice) -> Option<()> {
+    let listed = run.owners[0].listed.as_mut()?;
+    listed.push("019ab3c4-5d6e-7f80-9a1b-ffffffffffff".to_owned());
+    Some(())
+}
+
+fn unlisted(run: &mut Run, _: &mut Dice) -> Option<()> {
+    run.owners[0].listed.as_mut()?.pop().map(|_| ())
+}
+
+/// A feed with some entries: the owner's index and the partition.
+fn feed(run: &Run, dice: &mut Dice) -> Option<(usize, usize)> {
+    let all = (0..run.owners.len()).flat_map(|owner| (0..usize::from(PARTITIONS)).map(move |at| (owner, at)));
+    let feeds: Vec<_> = all.filter(|(owner, at)| run.owners[*owner].feeds[*at].len() > 3).collect();
+    feeds.get(dice.index(feeds.len())).copied()
+}
+
+fn feed_broken(run: &mut Run, dice: &mut Dice) -> Option<()> {
+    let (owner, at) = feed(run, dice)?;
+    run.owners[owner].feeds[at].remove(1);
+    Some(())
+}
+
+/// The feed's last entry was never written.
+fn feed_lacks(run: &mut Run, dice: &mut Dice) -> Option<()> {
+    let (owner, at) = feed(run, dice)?;
+    run.owners[owner].feeds[at].pop().map(|_| ())
+}
+
+fn feed_twice(run: &mut Run, dice: &mut Dice) -> Option<()> {
+    let (owner, at) = feed(run, dice)?;
+    let feed = &mut run.owners[owner].feeds[at];
+    let last = feed.last()?.clone();
+    feed.push(LogEntry { seq: last.seq + 1, mark: "abcdef".to_owned(), before: last.mark.clone(), ..last });
+    Some(())
+}
+
+fn feed_tells_results(run: &mut Run, dice: &mut Dice) -> Option<()> {
+    let (owner, at) = feed(run, dice)?;
+    let log_entry = run.owners[owner].feeds[at].iter_mut().find(|log_entry| log_entry.kind == "completed")?;
+    log_entry.json = log_entry.json.replace("{\"", "{\"result\":1,\"");
+    Some(())
+}
+
+fn fewer_partitions(run: &mut Run, _: &mut Dice) -> Option<()> {
+    run.partitions = 1;
+    run.jobs.iter().any(|job| partition_of(&job.id) != Some(0)).then_some(())
+}
