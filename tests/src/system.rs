@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use testkit::process::Jobcast;
 use testkit::proxy::Proxy;
-use testkit::redis::RedisServer;
+use testkit::redis::{RedisCluster, RedisServer, SentinelSet};
 use testkit::{free_port, wait_http_ok};
 
-use crate::{Client, SOON};
+use crate::{Client, Redis, SOON};
 
 /// The folder of the repository.
 pub fn repository() -> PathBuf {
@@ -31,16 +31,25 @@ pub struct Builder {
     workers: usize,
     settings: String,
     store: String,
+    topology: Topology,
     proxied: bool,
     durable: bool,
     anonymous: bool,
 }
 
+/// How the servers belong together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Topology {
+    Single,
+    Cluster,
+    Sentinel,
+}
+
 /// A running system. Dropping it kills all of it.
 #[derive(Debug)]
 pub struct System {
-    /// The server.
-    pub redis: RedisServer,
+    /// The server, or the servers.
+    pub redis: Redis,
     /// What stands between the processes and the server, if the test asked for it.
     pub proxy: Option<Proxy>,
     /// The gateways, in the order of `clients`.
@@ -61,6 +70,7 @@ impl System {
             workers: 1,
             settings: String::new(),
             store: String::new(),
+            topology: Topology::Single,
             proxied: false,
             durable: true,
             anonymous: true,
@@ -90,22 +100,23 @@ impl System {
 
     /// The keys that Redis holds, but for those that come and go by themselves.
     pub async fn stored(&self) -> Vec<String> {
-        let keys = testkit::redis::dump(&mut self.redis.client().await).await;
+        let keys = self.redis.keys().await;
         keys.into_iter().map(|info| info.key).filter(|key| !key.ends_with("}:sweeper")).collect()
     }
 
     /// How many jobs there are in Redis.
     pub async fn jobs(&self) -> usize {
-        let keys = testkit::redis::dump(&mut self.redis.client().await).await;
+        let keys = self.redis.keys().await;
         keys.iter().filter(|info| info.key.contains("}:job:")).count()
     }
 
     /// The names of keys without a TTL, their prefix and owner or task left out, sorted; after all jobs have ended.
     pub async fn lasting_keys(&self) -> Vec<String> {
-        let mut redis = self.redis.client().await;
-        let keys = testkit::redis::keys_without_ttl(&mut redis).await;
+        let keys = self.redis.keys().await;
         let mut names: Vec<_> = keys
             .iter()
+            .filter(|info| info.ttl.is_none())
+            .map(|info| &info.key)
             .map(|key| key.rsplit_once("}:").map_or(key.as_str(), |(_, name)| name))
             .map(|name| name.split(':').next().unwrap().to_owned())
             .collect();
@@ -165,21 +176,46 @@ impl Builder {
         self
     }
 
+    /// Redis is a Cluster of three primaries and a replica of each.
+    #[must_use]
+    pub fn cluster(self) -> Self {
+        Self { topology: Topology::Cluster, ..self }
+    }
+
+    /// Redis is a primary with two replicas, behind three Sentinels.
+    #[must_use]
+    pub fn sentinel(self) -> Self {
+        Self { topology: Topology::Sentinel, ..self }
+    }
+
     /// Redis keeps nothing on disk: killed, it comes back empty.
     #[must_use]
     pub fn volatile(self) -> Self {
         Self { durable: false, ..self }
     }
 
-    /// All processes reach Redis through a proxy that the test can break.
+    /// All processes reach Redis, a single server, through a proxy that the test can break. (The servers of a Cluster and
+    /// those behind Sentinels have proxies of their own.)
     #[must_use]
     pub fn proxied(self) -> Self {
         Self { proxied: true, ..self }
     }
 
+    async fn redis(&self) -> Redis {
+        match self.topology {
+            Topology::Single => Redis::Single(RedisServer::builder().append_only(self.durable).start().await),
+            Topology::Cluster => {
+                Redis::Cluster(RedisCluster::builder().append_only(self.durable).start().await)
+            }
+            Topology::Sentinel => {
+                Redis::Sentinel(SentinelSet::builder().append_only(self.durable).start().await)
+            }
+        }
+    }
+
     /// Starts it; ready when this returns.
     pub async fn start(self) -> System {
-        let redis = RedisServer::builder().append_only(self.durable).start().await;
+        let redis = self.redis().await;
         let proxy = if self.proxied { Some(Proxy::start(redis.addr()).await) } else { None };
         let url = proxy.as_ref().map_or_else(|| redis.url(), Proxy::url);
         let input = repository().join("examples");
