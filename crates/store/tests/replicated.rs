@@ -238,6 +238,35 @@ async fn a_cancellation_that_no_replica_has_is_not_acknowledged_and_neither_is_t
 }
 
 #[tokio::test]
+async fn a_repeat_writes_as_well_for_wait_covers_nothing_but_writes() {
+    let pair = Pair::start().await;
+    let job = keyed("k");
+    let made = pair.store.submit(&job).await.unwrap();
+    let claimed = pair.claim().await;
+    pair.store.end(&claimed.lease, &done(), None, &[]).await.unwrap();
+    let mut redis = pair.primary.client().await;
+    let mut changes = async || {
+        let info: String = cmd("INFO").arg("persistence").query_async(&mut redis).await.unwrap();
+        let line = info.lines().find_map(|line| line.strip_prefix("rdb_changes_since_last_save:"));
+        line.unwrap().parse::<u64>().unwrap()
+    };
+    let mut before = changes().await;
+    for name in ["submit", "end", "cancel"] {
+        match name {
+            "submit" => {
+                assert_eq!(pair.store.submit(&job).await.unwrap(), Submitted::Replayed(claimed.job()))
+            }
+            "end" => _ = pair.store.end(&claimed.lease, &done(), None, &[]).await.unwrap(),
+            _ => _ = pair.store.cancel(claimed.job(), &owner(), "no").await.unwrap_err(),
+        }
+        let after = changes().await;
+        assert!(after > before, "{name}");
+        before = after;
+    }
+    assert_eq!(made, Submitted::Created(claimed.job()));
+}
+
+#[tokio::test]
 async fn as_many_replicas_as_asked_for() {
     let pair = Pair::start().await;
     let two = replicated(&pair.primary.url(), 2);
