@@ -1,5 +1,6 @@
 //! What every role does beside its work: it sweeps, watches whether the store answers, and ends when it is asked to.
 
+use std::collections::HashSet;
 use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -132,18 +133,29 @@ async fn watch(store: Store, health: Health, stop: CancellationToken) {
     stop.run_until_cancelled(watching).await;
 }
 
-/// Says loudly what Redis is set to lose, once it can be asked.
+/// Says loudly what Redis is set to lose, once it can be asked; and again when there are more partitions, which may live on
+/// servers that had none.
 async fn warn_of_losses(store: Store, stop: CancellationToken) {
+    let mut said = HashSet::new();
+    let mut partitions = store.partitions_changed();
     let asking = async {
         loop {
+            partitions.mark_unchanged();
             match store.check_policy().await {
-                Ok(sentences) => return sentences,
-                Err(error) => tracing::debug!(%error, "Redis' settings can't be read yet"),
+                Ok(sentences) => {
+                    for sentence in sentences.into_iter().filter(|sentence| said.insert(sentence.clone())) {
+                        tracing::warn!("{sentence}");
+                    }
+                    if partitions.changed().await.is_err() {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "Redis' settings can't be read yet");
+                    tokio::time::sleep(rand::random_range(WATCH)).await;
+                }
             }
-            tokio::time::sleep(rand::random_range(WATCH)).await;
         }
     };
-    for sentence in stop.run_until_cancelled(asking).await.into_iter().flatten() {
-        tracing::warn!("{sentence}");
-    }
+    stop.run_until_cancelled(asking).await;
 }

@@ -159,10 +159,10 @@ impl Grow {
         let wait = self.wait.unwrap_or(config.store.patience + REREAD);
         self.confirm(&plan(&config.store.url, now, number, wait))?;
         store.announce_partitions(number).await?;
-        line(&format!("{number} partitions are announced; waiting {}", humantime::format_duration(wait)))?;
+        say(&format!("{number} partitions are announced; waiting {}", humantime::format_duration(wait)));
         tokio::time::sleep(wait).await;
         store.open_partitions(number).await.map_err(|error| Stopped::HalfWay(number, error))?;
-        line(&format!("done: new jobs go to all {number} partitions"))?;
+        say(&format!("done: new jobs go to all {number} partitions"));
         Ok(())
     }
 
@@ -170,7 +170,7 @@ impl Grow {
         if !self.yes && !io::stdin().is_terminal() {
             return Err(Stopped::NobodyToAsk);
         }
-        line(plan)?;
+        say(plan);
         if self.yes {
             return Ok(());
         }
@@ -186,6 +186,11 @@ impl Grow {
     }
 }
 
+/// Tells how it goes. That nobody reads it is no reason to stop half-way.
+fn say(text: &str) {
+    drop(line(text));
+}
+
 /// What will happen.
 fn plan(url: &impl std::fmt::Display, now: PartitionCounts, number: u16, wait: Duration) -> String {
     let wait = humantime::format_duration(wait);
@@ -198,8 +203,8 @@ fn plan(url: &impl std::fmt::Display, now: PartitionCounts, number: u16, wait: D
         "{begins}\n  \
          1. {number} are announced: all gateways and workers read the number anew, sweep and claim from all of them.\n  \
          2. After {wait}, when all have (they look every second, and wait store.patience for Redis), new jobs go there.\n\
-         They can't become fewer again. A submission whose Idempotency-Key was used before this, within that key's life (a day,\n\
-         or as long as its job is kept), may be accepted once more, as a second job."
+         They can't become fewer again. A submission whose Idempotency-Key was used before the end of this, within that key's\n\
+         life (a day, or as long as its job is kept), may be accepted once more, as a second job."
     )
 }
 
