@@ -18,7 +18,9 @@ pub mod http2_frames;
 mod middleman;
 mod program;
 mod raw;
+mod redis;
 mod remote;
+mod running;
 mod system;
 mod wire;
 
@@ -33,7 +35,9 @@ pub use http2::{Http2, Http2Answer, Http2Stream, ROOMY, Windows};
 pub use middleman::{Manner, Middleman};
 pub use program::programs_of;
 pub use raw::RawStream;
+pub use redis::Redis;
 pub use remote::Remote;
+pub use running::Running;
 pub use system::{Builder, System, repository};
 pub use wire::{Wire, WireAnswer};
 
