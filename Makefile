@@ -5,8 +5,18 @@
 PROFILE ?= dev
 ARGS ?=
 
+# What `make chaos` runs: single, sentinel or cluster; which seeds, as 7 or 1-10; for how long; when a submission is
+# acknowledged (local or replicated); a fault to plant, as dedupe-off, if the checker is to be tried; KEEP=1 keeps all logs.
+TOPOLOGY ?= single
+SEED ?= 1
+SEEDS ?= $(SEED)
+CHAOS_SECONDS ?= 60
+DURABILITY ?= local
+PLANT ?=
+KEEP ?=
+
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-k8s test-browser screenshots sample-video lint fmt clean
+.PHONY: help setup run test chaos test-k8s test-browser screenshots sample-video lint fmt clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,6 +29,10 @@ run: setup ## build and start everything: gateways on ports 8080 and 8081, a wor
 
 test: setup ## build and run all tests, against real Redis servers that they start
 	@scripts/test $(ARGS)
+
+chaos: setup ## break a whole system at random, under load, and check what clients saw: TOPOLOGY=cluster SEED=7 CHAOS_SECONDS=60
+	@scripts/chaos --topology $(TOPOLOGY) --seed $(SEEDS) --seconds $(CHAOS_SECONDS) --durability $(DURABILITY) \
+		$(if $(PLANT),--plant $(PLANT)) $(if $(KEEP),--keep) $(ARGS)
 
 test-k8s: setup ## check the Kubernetes manifests and the Dockerfile, without a cluster (a part of `make test`)
 	@scripts/test-k8s

@@ -1,9 +1,11 @@
 //! `make chaos`: breaks a whole system at random, and says what was lost.
 
-use std::path::{Path, PathBuf};
+use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use chaos::outcome::{self, Outcome};
 use chaos::record::{Durability, Topology};
 use chaos::{Orders, drive};
 use clap::{Parser, ValueEnum};
@@ -38,6 +40,9 @@ struct Args {
     /// Where the record, the timeline and the logs go
     #[arg(long, default_value = "target/chaos")]
     out: PathBuf,
+    /// Keeps the parts' logs also where all was well
+    #[arg(long)]
+    keep: bool,
     /// Shows what would be done, and does nothing
     #[arg(long)]
     plan: bool,
@@ -97,7 +102,7 @@ impl Args {
 #[tokio::main]
 async fn main() -> ExitCode {
     let args = Args::parse();
-    let mut failed = false;
+    let mut outcomes = Vec::new();
     for &seed in &args.seed.0 {
         let orders = args.orders(seed);
         if args.plan {
@@ -105,21 +110,21 @@ async fn main() -> ExitCode {
             continue;
         }
         let run = drive(&orders).await;
-        let folder: &Path = &orders.logs;
-        if let Err(error) = run.write(&folder.join("run.json")) {
-            eprintln!("chaos: {error}");
-            failed = true;
-        }
-        for note in &run.notes {
-            eprintln!("{note}");
-            failed |= note.starts_with("WRONG:");
+        match outcome::judge(&run, &orders.logs, args.keep) {
+            Ok(outcome) => outcomes.push(outcome),
+            Err(error) => {
+                eprintln!("chaos: {error}");
+                return ExitCode::FAILURE;
+            }
         }
     }
-    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    if outcomes.len() > 1 {
+        print(&outcome::table(&outcomes));
+    }
+    if outcomes.iter().all(Outcome::is_as_it_should_be) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn print(text: &str) {
-    use std::io::Write;
     // A reader that has seen enough is no error.
     let _ = std::io::stdout().write_all(text.as_bytes());
 }

@@ -1,0 +1,93 @@
+//! What came of a run: the verdict, what the driver itself found amiss, and a line for the table of several runs.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+
+use crate::checker::{Verdict, check};
+use crate::record::{RecordError, Run};
+
+/// One run's outcome.
+#[derive(Debug)]
+pub struct Outcome {
+    name: String,
+    planted: bool,
+    verdict: Verdict,
+    /// What the driver found amiss.
+    wrong: Vec<String>,
+}
+
+impl Outcome {
+    /// Whether no promise was broken; where a fault was planted, whether it was found.
+    pub fn is_as_it_should_be(&self) -> bool {
+        let is_clean = self.verdict.passed() && self.wrong.is_empty();
+        is_clean != self.planted
+    }
+}
+
+/// Most violations that are printed of each kind.
+const SHOWN: usize = 5;
+
+/// Judges a run, prints its verdict, and leaves the record in `folder`; the parts' logs too, if anything is wrong or
+/// they are to be kept.
+pub fn judge(run: &Run, folder: &Path, keep: bool) -> Result<Outcome, RecordError> {
+    run.write(&folder.join("run.json"))?;
+    let verdict = check(run);
+    let wrong = run.notes.iter().filter(|note| note.starts_with("WRONG:")).cloned().collect();
+    let name = format!("{} {}, seed {}", run.topology.name(), run.durability.name(), run.seed);
+    let outcome = Outcome { name, planted: run.planted.is_some(), verdict, wrong };
+    let mut out = io::stderr().lock();
+    let mut say = |line: String| _ = writeln!(out, "{line}");
+    for note in &run.notes {
+        say(format!("  {note}"));
+    }
+    for (kind, count) in outcome.verdict.by_kind() {
+        say(format!("{count} × {kind}"));
+        let of_kind = outcome.verdict.violations.iter().filter(|violation| violation.kind.name() == kind);
+        for violation in of_kind.take(SHOWN) {
+            let client = violation.client.map(|n| format!("client {n} ")).unwrap_or_default();
+            let at = violation.at_ms.map(|ms| format!("at {ms} ms ")).unwrap_or_default();
+            let about = violation.about.as_deref().unwrap_or_default();
+            say(format!("    {client}{at}{about}: {}", violation.sentence));
+        }
+    }
+    if outcome.is_as_it_should_be() && !keep {
+        for file in fs::read_dir(folder)?.flatten() {
+            if file.path().extension().is_some_and(|extension| extension == "log") {
+                fs::remove_file(file.path())?;
+            }
+        }
+    }
+    say(line(&outcome));
+    Ok(outcome)
+}
+
+/// All runs, a line each, and what they come to.
+pub fn table(outcomes: &[Outcome]) -> String {
+    let mut text = String::new();
+    for outcome in outcomes {
+        text += &line(outcome);
+        text += "\n";
+    }
+    let good = outcomes.iter().filter(|outcome| outcome.is_as_it_should_be()).count();
+    text + &format!("{good} of {} runs as they should be\n", outcomes.len())
+}
+
+fn line(outcome: &Outcome) -> String {
+    let counts = &outcome.verdict.counts;
+    let faults: Vec<_> = counts.faults.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+    format!(
+        "{:<28} {} violations, {} wrong; {} jobs, {} clients, {} events, {} reconnects, {} rewinds, {} trims, {} ends lost; {}",
+        outcome.name,
+        outcome.verdict.violations.len(),
+        outcome.wrong.len(),
+        counts.jobs,
+        counts.clients,
+        counts.events,
+        counts.reconnects,
+        counts.rewinds,
+        counts.trims,
+        counts.ends_lost,
+        faults.join(", ")
+    )
+}
