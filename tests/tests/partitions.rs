@@ -37,7 +37,7 @@ async fn grow(system: &System, number: u16) {
     let (code, out, err) = ended(partitions(system, &["grow", &number, "--yes", "--wait", WAIT])).await;
     assert_eq!((code, &*err), (Some(0), ""), "{out}");
     assert!(out.ends_with(&format!("done: new jobs go to all {number} partitions\n")), "{out}");
-    assert!(out.contains("Idempotency-Key was used before"), "{out}");
+    assert!(out.contains("may be accepted once more"), "{out}");
     let (code, out, _) = ended(partitions(system, &[])).await;
     assert_eq!((code, out), (Some(0), format!("{number} partitions\n")));
 }
@@ -115,6 +115,13 @@ async fn grows_under_load(system: System) {
 #[tokio::test]
 async fn partitions_grow_under_load() {
     grows_under_load(System::builder().gateways(2).workers(2).store("partitions = 1").start().await).await;
+}
+
+#[tokio::test]
+async fn partitions_grow_under_load_over_a_cluster() {
+    // From one primary to all of them.
+    let system = System::builder().cluster().gateways(2).workers(2).store("partitions = 1").start().await;
+    grows_under_load(system).await;
 }
 
 #[tokio::test]
