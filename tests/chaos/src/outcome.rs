@@ -20,8 +20,7 @@ pub struct Outcome {
 impl Outcome {
     /// Whether no promise was broken; where a fault was planted, whether it was found.
     pub fn is_as_it_should_be(&self) -> bool {
-        let is_clean = self.verdict.passed() && self.wrong.is_empty();
-        is_clean != self.planted
+        if self.planted { !self.verdict.passed() } else { self.verdict.passed() && self.wrong.is_empty() }
     }
 }
 

@@ -34,9 +34,9 @@ struct Args {
     /// Breaks the product on purpose; the run fails if the checker finds nothing
     #[arg(long, value_name = "FAULT")]
     plant: Option<String>,
-    /// How long after the faults all may take to come to an end, in seconds
-    #[arg(long, default_value_t = 90)]
-    deadline: u64,
+    /// How long after the faults all may take to come to an end, in seconds [default: 90; 20 with a planted fault]
+    #[arg(long)]
+    deadline: Option<u64>,
     /// Where the record, the timeline and the logs go
     #[arg(long, default_value = "target/chaos")]
     out: PathBuf,
@@ -93,7 +93,11 @@ impl Args {
             clients: self.clients,
             jobs_a_minute: self.jobs,
             planted: self.plant.clone(),
-            deadline: Duration::from_secs(self.deadline),
+            deadline: Duration::from_secs(self.deadline.unwrap_or(if self.plant.is_some() {
+                20
+            } else {
+                90
+            })),
             logs: self.out.join(name),
         }
     }

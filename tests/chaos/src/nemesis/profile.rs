@@ -26,7 +26,8 @@ impl Profile {
             Some("gap-fill-off" | "dedupe-off") => Self::LostMessages,
             Some("fencing-off") => Self::SleepyWorkers,
             Some("rewind-off") => Self::Lag,
-            Some(_) => Self::Calm,
+            Some(LAST_MESSAGE_DROPPED) => Self::Calm,
+            Some(_) => Self::All,
         }
     }
 }

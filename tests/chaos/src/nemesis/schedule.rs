@@ -135,17 +135,17 @@ impl Planner {
                 })
             }
             Topology::Sentinel | Topology::Cluster => {
-                // Once, and first: a move under load.
-                let mut moves = self.topology == Topology::Cluster;
+                // Once, and first: a move under load. Then a kill, and then what chance brings.
+                let mut first = vec![0];
+                first.extend((self.topology == Topology::Cluster).then_some(4));
                 let hold = (self.end_ms / 3).clamp(3_000, 20_000);
                 self.lane("redis", (6_000, 9_000), move |dice| {
                     let partition = partition(dice);
-                    if std::mem::take(&mut moves) {
-                        return (Deed::SlotMove(partition), hold);
-                    }
-                    match dice.choose(&[(2, 0), (3, 1), (2, 2), (1, 3)]) {
-                        0 => (Deed::RedisKill(partition, 0), dice.between(3_000, 6_000)),
-                        1 => {
+                    let kind = first.pop().unwrap_or_else(|| dice.choose(&[(2, 0), (3, 1), (2, 2), (2, 3)]));
+                    match kind {
+                        4 => (Deed::SlotMove(partition), hold),
+                        1 => (Deed::RedisKill(partition, 0), dice.between(3_000, 6_000)),
+                        0 => {
                             (Deed::RedisKill(partition, dice.between(300, 2_000)), dice.between(3_000, 6_000))
                         }
                         2 => (Deed::RedisPause(partition), dice.between(1_000, 6_000)),
