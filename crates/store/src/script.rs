@@ -2,6 +2,8 @@
 
 use redis::Cmd;
 
+use crate::plant::with_fault;
+
 /// One Lua script: its own file with the common parts that it uses set in after its first line, since a script can't import.
 pub(crate) struct Script {
     text: String,
@@ -12,7 +14,7 @@ impl Script {
     /// A script of `own` text, whose first line is `#!lua` with its flags, and of `common` parts in order of use.
     pub(crate) fn new(own: &str, common: &[&str]) -> Self {
         let (first, rest) = own.split_once('\n').unwrap_or((own, ""));
-        let text = [first, &common.concat(), rest].join("\n");
+        let text = with_fault([first, &common.concat(), rest].join("\n"));
         let sha = redis::Script::new(&text).get_hash().to_owned();
         Self { text, sha }
     }

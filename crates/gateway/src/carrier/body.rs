@@ -23,9 +23,8 @@ const HEARTBEAT: Bytes = Bytes::from_static(b":\n");
 pub(crate) type Words = fn(Bytes) -> Option<Bytes>;
 
 /// The words of the log itself.
-#[expect(clippy::unnecessary_wraps, reason = "it is one of several `Words`")]
 pub(crate) fn as_it_is(frame: Bytes) -> Option<Bytes> {
-    Some(frame)
+    Some(frame).filter(|frame| !frame.is_empty())
 }
 
 /// What is behind a stream.

@@ -1,6 +1,7 @@
 //! What the core makes of a read's answer.
 
 use model::Cursor;
+use store::{Plant, planted};
 
 use super::chain::Chain;
 use super::core::{LogCore, Wake};
@@ -52,7 +53,10 @@ impl LogCore {
             self.ring = None;
             self.pages.clear();
         }
-        let chain = self.render(&page);
+        let mut chain = self.render(&page);
+        if planted(Plant::GapFillOff) && reading.settles && reading.head.is_some() {
+            chain = chain.hushed();
+        }
         if last_word {
             self.conclude(&chain, page.last);
         } else if self.ring.as_ref().is_some_and(|ring| contradicts(ring, &chain, page.last)) {

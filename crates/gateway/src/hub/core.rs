@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 
 use model::replay::{self, Arrival};
 use model::{Cursor, Entry, EntryBody, EntryHead, Mark, Position};
+use store::{Plant, planted};
 
 use super::chain::Chain;
 use super::frame::Frame;
@@ -24,6 +25,8 @@ pub(crate) use super::streams::{Taken, Told, WaitFor};
 pub(crate) struct Limits {
     /// The most that the ring keeps, in bytes; it keeps one frame however large.
     pub(crate) ring_bytes: usize,
+    /// Whether a terminal event is one like any other, since the log is of many jobs.
+    pub(crate) endless: bool,
 }
 
 /// What the shell should do now.
@@ -42,8 +45,8 @@ pub(crate) struct Wake {
 #[derive(Debug)]
 pub(crate) struct LogCore {
     pub(super) limits: Limits,
-    /// A terminal event is one like any other: the log is of many jobs.
-    endless: bool,
+    /// With [`Plant::DedupeOff`]: a repeat, to be told before what follows.
+    echo: Option<Frame>,
     /// The newest frames, up to the newest event known; `None` until a read has said where the log ends.
     pub(super) ring: Option<Chain>,
     /// The newest event known is terminal.
@@ -67,7 +70,7 @@ impl LogCore {
     pub(crate) const fn of_job(limits: Limits) -> Self {
         Self {
             limits,
-            endless: false,
+            echo: None,
             ring: None,
             ended: false,
             gone: false,
@@ -83,7 +86,7 @@ impl LogCore {
     /// A feed of which nothing is known.
     pub(crate) const fn of_feed(limits: Limits) -> Self {
         let mut core = Self::of_job(limits);
-        core.endless = true;
+        core.limits.endless = true;
         core
     }
 
@@ -107,10 +110,21 @@ impl LogCore {
         let Some(head) = self.head().filter(|_| !was_gone) else { return self.rumour(&entry.head) };
         let known = self.mark_at(entry.head.seq);
         match (replay::judge(head, &entry.head, known), &entry.body) {
-            (Arrival::Repeat, _) => Wake::default(),
+            (Arrival::Repeat, body) => {
+                self.echo = body
+                    .as_ref()
+                    .filter(|_| planted(Plant::DedupeOff))
+                    .map(|body| self.frame_of(entry.head, body));
+                Wake::default()
+            }
             // A page that was read beyond the head may know better.
             (Arrival::Next, Some(body)) if known.is_none_or(|mark| mark == entry.head.mark) => {
-                self.push(self.frame_of(entry.head, body));
+                let frame = self.frame_of(entry.head, body);
+                let frame = match self.echo.take() {
+                    Some(echo) => Frame { bytes: [echo.bytes, frame.bytes.clone()].concat().into(), ..frame },
+                    None => frame,
+                };
+                self.push(frame);
                 self.tidy_ring();
                 self.wake(true, self.is_waited_for())
             }
@@ -193,7 +207,7 @@ impl LogCore {
         let held = self.chains().find_map(|chain| chain.ending_at(head.cursor()));
         held.cloned().unwrap_or_else(|| {
             let frame = Frame::render(head, body);
-            Frame { terminal: frame.terminal && !self.endless, ..frame }
+            Frame { terminal: frame.terminal && !self.limits.endless, ..frame }
         })
     }
 

@@ -107,8 +107,14 @@ impl Hub {
         stop: CancellationToken,
     ) -> Self {
         let HubOptions { ring_log, rings, page, reads, linger, reconcile, base_url } = options;
-        let options =
-            Inner { limits: Limits { ring_bytes: ring_log }, page, rings, linger, reconcile, base_url };
+        let options = Inner {
+            limits: Limits { ring_bytes: ring_log, endless: false },
+            page,
+            rings,
+            linger,
+            reconcile,
+            base_url,
+        };
         let (logs, reads, grown) = (Mutex::default(), Semaphore::new(reads), Arc::default());
         Self(Arc::new(Shared { store, options, logs, reads, grown, tasks, stop }))
     }

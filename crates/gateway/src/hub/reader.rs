@@ -4,7 +4,7 @@ use bytes::Bytes;
 use model::replay::{self, LogPage, Verdict};
 use model::wire::{FeedSnapshot, JobView, Snapshot, SnapshotReason};
 use model::{Job, LogId, Position};
-use store::{LogRead, StoreError};
+use store::{LogRead, Plant, StoreError, planted};
 
 use super::Shared;
 use super::page::BrokenPage;
@@ -44,10 +44,14 @@ impl Shared {
         }
         let Some((verdict, LogRead { page, ended })) = judged else { return Ok(None) };
         match verdict {
+            Verdict::Rewound if planted(Plant::RewindOff) => {
+                let page = LogPage { first: None, entries: Vec::new(), ..page };
+                Ok(Some(Found { page, ended, restart: Some(Bytes::new()) }))
+            }
             Verdict::Follows => Ok(Some(Found { page, ended, restart: None })),
             Verdict::Begins => Ok(Some(Found { page, ended, restart: Some(Bytes::new()) })),
-            Verdict::Trimmed => self.from_start(log, SnapshotReason::Trimmed).await,
-            Verdict::Rewound => self.from_start(log, SnapshotReason::Rewound).await,
+            Verdict::Trimmed => self.whole(log, SnapshotReason::Trimmed).await,
+            Verdict::Rewound => self.whole(log, SnapshotReason::Rewound).await,
         }
     }
 
@@ -65,7 +69,7 @@ impl Shared {
     }
 
     /// The log from its first entry, with the snapshot that says why.
-    async fn from_start(&self, log: &LogId, reason: SnapshotReason) -> Result<Option<Found>, NoPage> {
+    async fn whole(&self, log: &LogId, reason: SnapshotReason) -> Result<Option<Found>, NoPage> {
         let Some(LogRead { page, ended }) = self.store.log(log, 0, self.options.page).await? else {
             return Ok(None);
         };

@@ -5,7 +5,7 @@ use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use model::{JobId, Owner, Position};
-use store::{Peek, StoreError};
+use store::{Peek, Plant, StoreError, planted};
 
 use super::page::page;
 use super::{Look, Start, StartQuery, open, respond};
@@ -27,7 +27,7 @@ pub(crate) async fn events(
 ) -> Result<Response, Problem> {
     viewer.may_stream(&[id])?;
     let Query(query) = query?;
-    let start = Start::of(&headers, &query, Position::START, |text| text.parse())?;
+    let start = Start::of(&headers, &query, Position::START, str::parse)?;
     if prefers_json(&headers) {
         return page(&app, &viewer.owner, id, start).await;
     }
@@ -77,6 +77,9 @@ async fn look(app: &App, owner: &Owner, id: JobId, start: Start<Position>) -> Re
             if status.is_terminal() && position.is(last) {
                 return Ok(Look::Seen);
             }
+            if planted(Plant::AlwaysSnapshot) && position != Position::START {
+                return always_snapshot(app, id).await;
+            }
             Ok(Look::Stream(Opened::at_once(Source::Log(app.hub().follow(id, position)))))
         }
         Start::Now => {
@@ -89,4 +92,14 @@ async fn look(app: &App, owner: &Owner, id: JobId, start: Start<Position>) -> Re
             Ok(Look::Stream(Opened { lead: Some(snapshot_frame(&snapshot, at)), source }))
         }
     }
+}
+
+/// With [`Plant::AlwaysSnapshot`]: the easy way out, instead of what the client has missed.
+async fn always_snapshot(app: &App, id: JobId) -> Result<Look, StoreError> {
+    let Some(job) = app.store().job(id).await? else { return Ok(Look::Absent) };
+    let at = job.last_event;
+    let json = app.hub().snapshot(job).map_err(|error| StoreError::Unreadable(error.to_string()))?;
+    let json = String::from_utf8_lossy(&json).replacen("\"now\"", "\"trimmed\"", 1);
+    let source = Source::Log(app.hub().follow(id, at.into()));
+    Ok(Look::Stream(Opened { lead: Some(snapshot_frame(json.as_bytes(), at)), source }))
 }

@@ -158,8 +158,7 @@ mod tests {
         ] {
             let headers = header.map(|value: &str| (LAST_EVENT_ID, value.parse().unwrap()));
             let query = StartQuery { last_event_id: cursor.map(Into::into), from: from.map(Into::into) };
-            let start =
-                Start::of(&headers.into_iter().collect(), &query, Position::START, |text| text.parse());
+            let start = Start::of(&headers.into_iter().collect(), &query, Position::START, str::parse);
             assert_eq!(start.ok(), want, "{header:?} {cursor:?} {from:?}");
         }
     }

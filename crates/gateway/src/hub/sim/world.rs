@@ -137,7 +137,7 @@ impl World {
             events,
             late: Vec::new(),
             verdicts: Vec::new(),
-            core: LogCore::of_job(Limits { ring_bytes: setting.ring_bytes }),
+            core: LogCore::of_job(Limits { ring_bytes: setting.ring_bytes, endless: false }),
             look: false,
             reading: None,
             reads: 0,

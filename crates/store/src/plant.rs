@@ -1,0 +1,63 @@
+//! Faults that tests plant, to see that their checks find them. A release build has none.
+
+use std::sync::LazyLock;
+
+/// A promise that is broken on purpose.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Plant {
+    /// What live missed is passed over instead of read.
+    GapFillOff,
+    /// What live tells twice is told twice.
+    DedupeOff,
+    /// A history that changed is passed over in silence.
+    RewindOff,
+    /// An attempt that lost its lease goes on writing.
+    FencingOff,
+    /// Each batch is written twice.
+    AppendTwice,
+    /// Whoever comes back gets a snapshot, and what follows it.
+    AlwaysSnapshot,
+}
+
+/// The variable that names the one fault to plant, as `dedupe-off`.
+const VARIABLE: &str = "JOBCAST_PLANT";
+
+static PLANTED: LazyLock<Option<Plant>> = LazyLock::new(|| {
+    let name = std::env::var(VARIABLE).ok().filter(|name| cfg!(debug_assertions) && !name.is_empty())?;
+    let plant = match name.as_str() {
+        "gap-fill-off" => Plant::GapFillOff,
+        "dedupe-off" => Plant::DedupeOff,
+        "rewind-off" => Plant::RewindOff,
+        "fencing-off" => Plant::FencingOff,
+        "append-twice" => Plant::AppendTwice,
+        "always-snapshot" => Plant::AlwaysSnapshot,
+        _ => {
+            tracing::error!(name, "{VARIABLE} names no fault that is known");
+            return None;
+        }
+    };
+    tracing::warn!(?plant, "a fault is planted: this process breaks its promises on purpose");
+    Some(plant)
+});
+
+/// Whether this process has that fault.
+pub fn planted(plant: Plant) -> bool {
+    cfg!(debug_assertions) && *PLANTED == Some(plant)
+}
+
+/// A script's text, with the fault that is planted in it.
+pub(crate) fn with_fault(text: String) -> String {
+    let edits: &[(&str, &str)] = match *PLANTED {
+        Some(Plant::FencingOff) => &[
+            ("if not job or job.lease ~= ARGV[4] then", "if not job then"),
+            ("local batch = ARGV[7] == '' and", "local batch = (ARGV[7] == '' or job.lease ~= ARGV[4]) and"),
+            ("if values[2] ~= ARGV[2] then", "if false then"),
+        ],
+        Some(Plant::AppendTwice) => &[(
+            "local changed = append_reports(job, KEYS[2],",
+            "append_reports(job, KEYS[2], ARGV[6], now, ARGV[2], ARGV, 8)\nlocal changed = append_reports(job, KEYS[2],",
+        )],
+        _ => return text,
+    };
+    edits.iter().fold(text, |text, (from, to)| text.replace(from, to))
+}
