@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use model::TaskName;
 use service::config::{Config, DurabilityConfig, Runs};
-use store::{Durability, Replication, SweepOptions, TargetError};
+use store::{Durability, Replication, RunLimits, SweepOptions, TargetError};
 use worker::{AnyHandler, Exec};
 
 /// A task that this binary can't run.
@@ -49,6 +49,7 @@ pub(crate) fn worker_options(config: &Config) -> worker::Options {
     let (worker, jobs) = (&config.worker, &config.jobs);
     worker::Options {
         concurrency: usize::try_from(worker.concurrency).unwrap_or(usize::MAX),
+        limits: run_limits(config),
         lease: jobs.lease,
         heartbeat: jobs.heartbeat,
         grace: worker.grace,
@@ -59,6 +60,14 @@ pub(crate) fn worker_options(config: &Config) -> worker::Options {
         max_event: jobs.max_event.as_usize(),
         max_result: jobs.max_result.as_usize(),
     }
+}
+
+/// How many jobs of each task may run over the whole fleet.
+fn run_limits(config: &Config) -> HashMap<TaskName, RunLimits> {
+    let limits = config.tasks.iter().map(|(name, task)| {
+        (name.clone(), RunLimits { fleet: task.max_running, per_owner: task.max_running_per_owner })
+    });
+    limits.filter(|(_, limits)| *limits != RunLimits::default()).collect()
 }
 
 /// What runs each task here: tasks that are worked elsewhere have no entry. Programs run in `dir`.

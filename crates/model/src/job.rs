@@ -105,6 +105,38 @@ impl FromStr for ErrorCode {
     }
 }
 
+/// How urgent a job is among its owner's jobs of one task: owners take turns, whatever their jobs' priorities.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Priority {
+    /// Before all others.
+    High,
+    /// The default.
+    #[default]
+    Normal,
+    /// After all others.
+    Low,
+}
+
+impl Priority {
+    /// Every priority, the most urgent first.
+    pub const ALL: [Self; 3] = [Self::High, Self::Normal, Self::Low];
+
+    /// Its place in the queue, from 0, the most urgent.
+    pub const fn rank(self) -> u8 {
+        match self {
+            Self::High => 0,
+            Self::Normal => 1,
+            Self::Low => 2,
+        }
+    }
+
+    /// The priority of a [`rank`](Self::rank).
+    pub fn of_rank(rank: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(rank)).copied()
+    }
+}
+
 /// Everything that is told of a job. It is the fold of the job's events.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Job {
@@ -130,6 +162,8 @@ pub struct Job {
     pub attempt: u32,
     /// How many attempts there may be, those given back not counted.
     pub max_attempts: u32,
+    /// How urgent it is.
+    pub priority: Priority,
     /// What the submitter attached.
     pub metadata: Option<Json>,
     /// When it was accepted.

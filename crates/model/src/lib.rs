@@ -22,7 +22,7 @@ pub use clock::{Clock, SystemClock, Timestamp};
 pub use cursor::{Cursor, Mark, Position};
 pub use event::{Entry, EntryBody, EntryHead, EventType};
 pub use id::{JobId, Partition};
-pub use job::{ErrorCode, Job, Status};
+pub use job::{ErrorCode, Job, Priority, Status};
 pub use json::Json;
 pub use log_id::LogId;
 pub use name::{Owner, TaskName};

@@ -11,8 +11,9 @@
 //!             feedof:<owner> list ──────────────────────► feedlive:<owner>  channel
 //!             idem:<owner>:<hash>                         Idempotency-Key → job
 //!             ready:<task> zset of owners ─► readyof:<task>:<owner> zset of jobs ── bell:<task> wakes a worker
-//!  claim  ──► running:<task> zset by lease end,  claim:<token> → job
-//!  sweep  ──► deadlines, expiry zsets by time;  sweeper hash;  tasks set
+//!             later zset by time: delayed jobs, and those that wait for another attempt
+//!  claim  ──► running:<task> zset by lease end,  runningof:<task> owner → count,  claim:<token> → job
+//!  sweep  ──► deadlines, expiry zsets by time;  sweeper hash;  tasks set, paused set
 //! ```
 //!
 //! And one key without a tag, in a slot of its own: `jc:partitions`, how many partitions there are (`16`; while they grow
@@ -30,6 +31,7 @@ mod connect;
 mod counters;
 mod error;
 mod keys;
+mod limits;
 pub mod live;
 mod options;
 mod partition;
@@ -43,6 +45,7 @@ mod sweeper;
 
 pub use counters::{Counters, EndLabels};
 pub use error::{StoreError, WorkError};
+pub use limits::{Claimable, RunLimits};
 pub use live::{LiveSink, Subscription};
 pub use options::{Durability, Options, Replication, Target, TargetError};
 pub use partition_count::{GrowError, PartitionCounts};
@@ -51,7 +54,7 @@ pub use step::cancel::CancelError;
 pub use step::claim::Claimed;
 pub use step::end::{End, Ended};
 pub use step::read::{LogRead, Peek};
-pub use step::submit::{Idempotency, NewJob, SubmitError, Submitted};
+pub use step::submit::{Idempotency, NewJob, Retry, SubmitError, Submitted};
 pub use step::sweep::Swept;
 pub use step::{Batch, Held, Lease};
 pub use store::Store;

@@ -60,7 +60,8 @@ on_both!(a_clock_that_went_back_keeps_no_dead_attempt_alive, bench, {
 on_both!(after_redis_was_away_each_lease_has_its_own_length_to_come_back, bench, {
     let id = bench.submit(&new_job()).await;
     let long = Duration::from_mins(2);
-    let lease = bench.at().claim(id.partition(), &[task()], token(), long).await.unwrap().unwrap().lease;
+    let lease =
+        bench.at().claim(id.partition(), &[task().into()], token(), long).await.unwrap().unwrap().lease;
     bench.sweep(id).await;
     bench.pass(300);
     assert_eq!(bench.sweep_for(id, 119).await, 0, "its heartbeats may be that far apart");
@@ -75,8 +76,9 @@ on_both!(a_claim_is_known_as_long_as_its_lease_may_live, bench, {
     let lease = Duration::from_millis(50);
     let first = bench.submit(&new_job()).await;
     let token = token();
-    let claim =
-        async |bench: &Bench| bench.at().claim(first.partition(), &[task()], token, lease).await.unwrap();
+    let claim = async |bench: &Bench| {
+        bench.at().claim(first.partition(), &[task().into()], token, lease).await.unwrap()
+    };
     let claimed = claim(&bench).await.unwrap();
     // The answer is lost; Redis is away for many lease lengths, and the claim is repeated then.
     tokio::time::sleep(Duration::from_millis(200)).await;
@@ -120,7 +122,8 @@ on_both!(durations_of_any_length_are_served, bench, {
         ..new_job()
     };
     let id = bench.submit(&huge).await;
-    let claimed = bench.at().claim(id.partition(), &[task()], token(), Duration::MAX).await.unwrap().unwrap();
+    let claimed =
+        bench.at().claim(id.partition(), &[task().into()], token(), Duration::MAX).await.unwrap().unwrap();
     assert!(claimed.time_left > Duration::from_hours(24 * 365));
     bench.sweep(id).await;
     bench.at().append(&claimed.lease, Some(1), &[text("x")]).await.unwrap();
@@ -131,7 +134,7 @@ on_both!(durations_of_any_length_are_served, bench, {
     let tiny = Duration::from_nanos(1);
     let small = NewJob { timeout: tiny, deadline: tiny, queue_timeout: tiny, retention: tiny, ..new_job() };
     let id = bench.submit(&small).await;
-    let claimed = bench.at().claim(id.partition(), &[task()], token(), tiny).await.unwrap().unwrap();
+    let claimed = bench.at().claim(id.partition(), &[task().into()], token(), tiny).await.unwrap().unwrap();
     bench.pass(1);
     assert_eq!(bench.sweep(id).await, 1);
     assert!(bench.at().renew(&claimed.lease).await.is_err());
@@ -218,7 +221,7 @@ async fn no_key_is_missed_so_much_that_a_call_breaks() {
             bench.store.queue(id.partition(), &task()).await.unwrap();
             work(bench.at().renew(&lease).await.map(drop));
             work(bench.at().append(&lease, None, &[text("b")]).await.map(drop));
-            bench.at().claim(id.partition(), &[task()], token(), LEASE).await.unwrap();
+            bench.at().claim(id.partition(), &[task().into()], token(), LEASE).await.unwrap();
             work(bench.at().release(&lease).await.map(drop));
             work(bench.at().end(&lease, &done(), None, &[]).await.map(drop));
             drop(bench.at().cancel(id, &owner(), "enough").await);
@@ -231,7 +234,7 @@ async fn no_key_is_missed_so_much_that_a_call_breaks() {
             }
             bench.submit(&new_job()).await;
             bench.sweep_for(id, 40).await;
-            bench.nothing_grows_but(&["ready", "readyof", "deadlines"]).await;
+            bench.nothing_grows_but(&["ready", "readyof", "deadlines", "runningof"]).await;
         }
     }
 }
@@ -253,7 +256,8 @@ async fn a_full_redis_lets_processes_start_and_jobs_end() {
     assert_eq!(store.partitions().await.unwrap().count(), 1);
     store.reach().await.unwrap();
     let store = store.at(Timestamp::from_millis(bench.now));
-    let claim = async || store.claim(Partition(0), &[task()], token(), LEASE).await.unwrap().unwrap().lease;
+    let claim =
+        async || store.claim(Partition(0), &[task().into()], token(), LEASE).await.unwrap().unwrap().lease;
     let (one, two) = (claim().await, claim().await);
     assert!(matches!(store.submit(&new_job()).await, Err(SubmitError::Store(StoreError::Full))));
     let appended = store.append(&one, Some(1), &[text("a")]).await;
@@ -350,7 +354,8 @@ on_both!(a_break_longer_than_half_a_lease_costs_no_attempt, bench, {
     let short = Duration::from_secs(6);
     let options = SweepOptions { interval: Duration::from_secs(1), lease: short };
     let id = bench.submit(&new_job()).await;
-    let lease = bench.at().claim(id.partition(), &[task()], token(), short).await.unwrap().unwrap().lease;
+    let lease =
+        bench.at().claim(id.partition(), &[task().into()], token(), short).await.unwrap().unwrap().lease;
     for _ in 0..3 {
         assert_eq!(bench.at().sweep(id.partition(), "test", &options).await.unwrap(), Swept::Changed(0));
         bench.pass(1);

@@ -73,7 +73,7 @@ impl Pair {
     }
 
     async fn claim(&self) -> Claimed {
-        self.store.claim(model::Partition(0), &[task()], token(), LEASE).await.unwrap().unwrap()
+        self.store.claim(model::Partition(0), &[task().into()], token(), LEASE).await.unwrap().unwrap()
     }
 
     async fn running(&self) -> Claimed {

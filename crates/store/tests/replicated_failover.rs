@@ -114,7 +114,9 @@ impl Told {
 
     /// Works off one job.
     async fn work(&self, store: &Store, partition: Partition) {
-        let Ok(Some(claimed)) = store.claim(partition, &[task()], token(), LEASE).await else { return };
+        let Ok(Some(claimed)) = store.claim(partition, &[task().into()], token(), LEASE).await else {
+            return;
+        };
         while !self.is_over.load(Ordering::Relaxed) {
             match store.end(&claimed.lease, &done(), None, &[]).await {
                 Ok(_) => {

@@ -53,7 +53,7 @@ on_both!(a_job_from_submission_to_its_end, bench, {
 on_both!(every_call_may_come_twice, bench, {
     let id = bench.submit(&new_job()).await;
     let token = token();
-    let claim = async || bench.at().claim(id.partition(), &[task()], token, LEASE).await.unwrap();
+    let claim = async || bench.at().claim(id.partition(), &[task().into()], token, LEASE).await.unwrap();
     assert_eq!(claim().await, claim().await, "a claim is known by its token");
     let lease = Lease { job: id, token, duration: LEASE };
     for _ in 0..3 {
@@ -232,7 +232,7 @@ on_both!(owners_take_turns_and_one_owners_jobs_go_by_age, bench, {
     }
     let partition = first[0].0.partition();
     let mut claimed = Vec::new();
-    while let Some(job) = bench.at().claim(partition, &[task()], token(), LEASE).await.unwrap() {
+    while let Some(job) = bench.at().claim(partition, &[task().into()], token(), LEASE).await.unwrap() {
         claimed.push(job);
     }
     let here = first.iter().filter(|(id, _)| id.partition() == partition).count();

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use model::{Partition, TaskName, Token};
 use prometheus_client::metrics::gauge::Gauge;
-use store::{Claimed, Store, StoreError, WorkError};
+use store::{Claimable, Claimed, Store, StoreError, WorkError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -104,7 +104,10 @@ impl Claimer {
     }
 
     async fn try_claim(&self, token: Token) -> Result<Option<Claimed>, StoreError> {
-        self.shop.store.claim(self.partition, &self.tasks, token, self.shop.options.lease).await
+        let limits = |task| self.shop.options.limits.get(task).copied().unwrap_or_default();
+        let tasks: Vec<_> =
+            self.tasks.iter().map(|task| Claimable { task: task.clone(), limits: limits(task) }).collect();
+        self.shop.store.claim(self.partition, &tasks, token, self.shop.options.lease).await
     }
 
     async fn claim_until_answered(&self, token: Token) -> Option<Claimed> {

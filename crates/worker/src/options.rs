@@ -1,12 +1,19 @@
 //! How a worker runs attempts.
 
+use std::collections::HashMap;
 use std::time::Duration;
+
+use model::TaskName;
+use store::RunLimits;
 
 /// Times and limits of a worker; the defaults are those of `config/jobcast.toml`, `[worker]` and `[jobs]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// How many attempts run at once, from 1. `worker.concurrency`, default 4.
     pub concurrency: usize,
+    /// How many jobs of a task may run over the whole fleet; tasks that aren't here have no limit. `tasks.<name>.max_running` and
+    /// `max_running_per_owner`.
+    pub limits: HashMap<TaskName, RunLimits>,
     /// How long an attempt is ours without a sign of life. `jobs.lease`, default 30 s.
     pub lease: Duration,
     /// The longest between two signs of life; at most half of `lease`. `jobs.heartbeat`, default 10 s.
@@ -31,6 +38,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             concurrency: 4,
+            limits: HashMap::new(),
             lease: Duration::from_secs(30),
             heartbeat: Duration::from_secs(10),
             grace: Duration::from_secs(30),

@@ -11,10 +11,11 @@ use model::wire::{ClaimRequest, ClaimResponse};
 use model::{Partition, TaskName, Token};
 use serde::Deserialize;
 use service::config::Scope;
-use store::{Claimed, Lease, StoreError};
+use store::{Claimable, Claimed, Lease, StoreError};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
+use super::limits::run_limits;
 use crate::App;
 use crate::body::JsonBody;
 use crate::carrier::guarded::Guarded;
@@ -125,7 +126,11 @@ async fn claim_in(
     tasks: &[TaskName],
 ) -> Result<Option<Claimed>, StoreError> {
     let token = Token::from_random(rand::random());
-    app.store().claim(partition, tasks, token, app.config().jobs.lease).await
+    let declared = &app.config().tasks;
+    let limits = |task| declared.get(task).map(run_limits).unwrap_or_default();
+    let tasks: Vec<_> =
+        tasks.iter().map(|task| Claimable { task: task.clone(), limits: limits(task) }).collect();
+    app.store().claim(partition, &tasks, token, app.config().jobs.lease).await
 }
 
 async fn give_back(app: &App, lease: &Lease) {

@@ -4,6 +4,7 @@ mod article;
 mod claim;
 mod cors;
 mod jobs;
+mod limits;
 mod new_job;
 mod path;
 mod stream;

@@ -5,7 +5,9 @@ use std::time::Duration;
 use model::Json;
 use model::wire::{Seconds, SubmitRequest};
 use service::config::{Config, JobsConfig, TaskConfig};
-use store::{Idempotency, NewJob};
+use store::{Idempotency, NewJob, Retry};
+
+use super::limits::run_limits;
 
 use crate::owner::Caller;
 use crate::problem::Problem;
@@ -52,7 +54,14 @@ pub(super) fn new_job(
         task: request.task.clone(),
         payload,
         metadata,
+        priority: request.priority.unwrap_or_default(),
+        delay: times.delay,
         max_attempts: max_attempts(request, task, limits)?,
+        retry: Retry {
+            first: task.retry_delay.unwrap_or(limits.retry_delay),
+            longest: limits.max_retry_delay,
+        },
+        limits: run_limits(task),
         timeout: times.timeout,
         deadline: times.deadline,
         queue_timeout: times.queue_timeout,
@@ -85,6 +94,7 @@ struct Times {
     deadline: Duration,
     queue_timeout: Duration,
     retention: Duration,
+    delay: Duration,
 }
 
 impl Times {
@@ -105,11 +115,19 @@ impl Times {
         let timeout = within("timeout", request.timeout, limits.max_deadline)?;
         let queue_timeout = within("queueTimeout", request.queue_timeout, limits.max_deadline)?;
         let retention = within("retention", request.retention, limits.max_retention)?;
+        let delay = within("delay", request.delay, limits.max_deadline)?.unwrap_or_default();
+        if delay >= deadline {
+            let (delay, deadline) = (delay.as_secs_f64(), deadline.as_secs_f64());
+            return Err(Problem::OutOfRange(format!(
+                "The delay of {delay} seconds must be shorter than the deadline, {deadline} seconds from submission."
+            )));
+        }
         Ok(Self {
             timeout: timeout.or(task.timeout).unwrap_or(limits.timeout),
             deadline,
             queue_timeout: queue_timeout.or(task.queue_timeout).or(limits.queue_timeout).unwrap_or(deadline),
             retention: retention.unwrap_or(limits.retention),
+            delay,
         })
     }
 }

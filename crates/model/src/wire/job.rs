@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::report::Percent;
-use crate::{Cursor, ErrorCode, Job, JobId, Json, Status, TaskName, Timestamp};
+use crate::{Cursor, ErrorCode, Job, JobId, Json, Priority, Status, TaskName, Timestamp};
 
 /// The 202 of a submission and of a cancellation.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -46,14 +46,6 @@ pub struct JobView {
     pub last_event_id: Cursor,
 }
 
-/// How urgent a job is among its owner's jobs. Only `normal` is served yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Priority {
-    /// The default.
-    Normal,
-}
-
 impl JobView {
     /// The view of `job`, with URLs that begin with `base`: the public URL, or nothing for paths.
     pub fn new(job: Job, base: &str) -> Self {
@@ -69,7 +61,7 @@ impl JobView {
             error_code: job.error_code,
             attempt: job.attempt,
             max_attempts: job.max_attempts,
-            priority: Priority::Normal,
+            priority: job.priority,
             metadata: job.metadata,
             created_at: job.created_at,
             updated_at: job.updated_at,

@@ -5,7 +5,7 @@ mod seconds;
 mod submit;
 mod work;
 
-pub use job::{Accepted, FeedSnapshot, JobView, Priority, Snapshot, SnapshotReason, urls};
+pub use job::{Accepted, FeedSnapshot, JobView, Snapshot, SnapshotReason, urls};
 pub use seconds::{BadSeconds, Seconds};
 pub use submit::SubmitRequest;
 pub use work::{

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Seconds;
-use crate::{Json, TaskName};
+use crate::{Json, Priority, TaskName};
 
 /// The body of `POST /api/jobs`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -27,10 +27,10 @@ pub struct SubmitRequest {
     pub metadata: Option<serde_json::Map<String, serde_json::Value>>,
     /// Not served yet.
     pub webhook: Option<Json>,
-    /// Not served yet.
-    pub delay: Option<Json>,
-    /// Not served yet.
-    pub priority: Option<Json>,
+    /// How long from submission on it may not start.
+    pub delay: Option<Seconds>,
+    /// How urgent it is among its owner's jobs of the task.
+    pub priority: Option<Priority>,
     /// Not served yet.
     pub external: Option<Json>,
 }
@@ -56,14 +56,9 @@ impl SubmitRequest {
 
     /// The first field present that this version knows and doesn't serve.
     pub fn unsupported(&self) -> Option<&'static str> {
-        [
-            ("webhook", &self.webhook),
-            ("delay", &self.delay),
-            ("priority", &self.priority),
-            ("external", &self.external),
-        ]
-        .into_iter()
-        .find_map(|(name, value)| value.is_some().then_some(name))
+        [("webhook", &self.webhook), ("external", &self.external)]
+            .into_iter()
+            .find_map(|(name, value)| value.is_some().then_some(name))
     }
 }
 
@@ -84,6 +79,7 @@ mod tests {
             (r#"{"task":"a","task":"b"}"#, "duplicate field `task`"),
             (r#"{"task":"a","metadata":[1]}"#, "expected a map"),
             (r#"{"task":"a","maxAttempts":1.5}"#, "expected i64"),
+            (r#"{"task":"a","priority":"urgent"}"#, "expected one of `high`, `normal`, `low`"),
         ] {
             let error = serde_json::from_str::<SubmitRequest>(body).unwrap_err().to_string();
             assert!(error.contains(says), "{body}: {error}");
@@ -92,8 +88,8 @@ mod tests {
 
     #[test]
     fn fields_not_served_are_named() {
-        let request: SubmitRequest = serde_json::from_str(r#"{"task":"a","delay":5}"#).unwrap();
-        assert_eq!(request.unsupported(), Some("delay"));
+        let request: SubmitRequest = serde_json::from_str(r#"{"task":"a","external":true}"#).unwrap();
+        assert_eq!(request.unsupported(), Some("external"));
         let request: SubmitRequest =
             serde_json::from_str(r#"{"task":"a","payload":null,"timeout":0.5}"#).unwrap();
         assert_eq!(request.unsupported(), None);

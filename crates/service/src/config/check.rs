@@ -47,6 +47,7 @@ fn times(config: &Config) -> Result<(), Clash> {
         ("jobs.sweep", jobs.sweep, "jobs.lease", jobs.lease),
         ("jobs.deadline", jobs.deadline, "jobs.max_deadline", jobs.max_deadline),
         ("jobs.retention", jobs.retention, "jobs.max_retention", jobs.max_retention),
+        ("jobs.retry_delay", jobs.retry_delay, "jobs.max_retry_delay", jobs.max_retry_delay),
         ("jobs.poll_min", jobs.poll_min, "jobs.poll_max", jobs.poll_max),
         ("stream.heartbeat_jitter", stream.heartbeat_jitter, "stream.heartbeat", stream.heartbeat),
     ] {
@@ -69,6 +70,11 @@ fn times(config: &Config) -> Result<(), Clash> {
         at_most((key("jobs.queue_timeout"), wait), most.clone(), |value| show(*value))?;
     }
     for (name, task) in &config.tasks {
+        if let Some(wait) = task.retry_delay {
+            let key = key("tasks").child(name.as_str()).child("retry_delay");
+            let most = (Key::dotted("jobs.max_retry_delay"), jobs.max_retry_delay);
+            at_most((key, wait), most, |value| show(*value))?;
+        }
         if let Some(wait) = task.queue_timeout {
             let key = key("tasks").child(name.as_str()).child("queue_timeout");
             at_most((key, wait), most.clone(), |value| show(*value))?;

@@ -38,6 +38,13 @@ pub struct JobsConfig {
     /// How many attempts a job gets. Default 3, 1 to 100.
     #[serde(deserialize_with = "number::<_, _, 1, 100>")]
     pub max_attempts: u32,
+    /// How long the second attempt waits after the first one failed; each other one twice as long as the one before, at random
+    /// from half of that on. Default 1s, 0s to 1d.
+    #[serde(deserialize_with = "duration::<_, 0, DAY>")]
+    pub retry_delay: Duration,
+    /// The longest such wait; at least [`retry_delay`](Self::retry_delay). Default 5m, 1s to 1d.
+    #[serde(deserialize_with = "duration::<_, SECOND, DAY>")]
+    pub max_retry_delay: Duration,
     /// How long an ended job is kept; at most [`max_retention`](Self::max_retention). Default 24h, 1s to 365d.
     #[serde(deserialize_with = "duration::<_, SECOND, { 365 * DAY }>")]
     pub retention: Duration,
@@ -87,6 +94,8 @@ impl Default for JobsConfig {
             max_deadline: 7 * DAY,
             queue_timeout: None,
             max_attempts: 3,
+            retry_delay: Duration::from_secs(1),
+            max_retry_delay: Duration::from_mins(5),
             retention: DAY,
             max_retention: 7 * DAY,
             max_payload: Size::mib(1),

@@ -20,6 +20,14 @@ pub struct TaskConfig {
     pub queue_timeout: Option<Duration>,
     /// How many attempts a job gets, instead of `jobs.max_attempts`. 1 to 100.
     pub max_attempts: Option<u32>,
+    /// How long the second attempt waits, instead of `jobs.retry_delay`. 0s to 1d.
+    pub retry_delay: Option<Duration>,
+    /// How many of its jobs one worker runs at once, within `worker.concurrency`. 1 to 10,000.
+    pub concurrency: Option<u32>,
+    /// How many of its jobs run at once, over all workers. 1 to 1,000,000.
+    pub max_running: Option<u32>,
+    /// The same for each owner. 1 to 1,000,000.
+    pub max_running_per_owner: Option<u32>,
     /// How many events a job's log keeps, instead of `jobs.log_events`. 1 to 1,000,000.
     pub log_events: Option<u32>,
     /// How many bytes of events a job's log keeps, instead of `jobs.log_bytes`. 1 KiB to 1 GiB.
@@ -68,6 +76,14 @@ struct Written {
     queue_timeout: Option<Duration>,
     #[serde(default, deserialize_with = "number_if_any::<_, _, 1, 100>")]
     max_attempts: Option<u32>,
+    #[serde(default, deserialize_with = "duration_if_any::<_, 0, DAY>")]
+    retry_delay: Option<Duration>,
+    #[serde(default, deserialize_with = "number_if_any::<_, _, 1, 10_000>")]
+    concurrency: Option<u32>,
+    #[serde(default, deserialize_with = "number_if_any::<_, _, 1, 1_000_000>")]
+    max_running: Option<u32>,
+    #[serde(default, deserialize_with = "number_if_any::<_, _, 1, 1_000_000>")]
+    max_running_per_owner: Option<u32>,
     #[serde(default, deserialize_with = "number_if_any::<_, _, 1, 1_000_000>")]
     log_events: Option<u32>,
     #[serde(default, deserialize_with = "size_if_any::<_, KIB, GIB>")]
@@ -106,6 +122,10 @@ impl TryFrom<Written> for TaskConfig {
             timeout: written.timeout,
             queue_timeout: written.queue_timeout,
             max_attempts: written.max_attempts,
+            retry_delay: written.retry_delay,
+            concurrency: written.concurrency,
+            max_running: written.max_running,
+            max_running_per_owner: written.max_running_per_owner,
             log_events: written.log_events,
             log_bytes: written.log_bytes,
         })

@@ -106,7 +106,7 @@ fn a_bad_file_names_place_key_and_what_is_allowed() {
         (
             "[tasks.\"a.b\"]\nretries = 3",
             "f:2:1: unknown key `tasks.\"a.b\".retries`; allowed here: handler, command, timeout, queue_timeout, \
-             max_attempts, log_events, log_bytes",
+             max_attempts, retry_delay, concurrency, max_running, max_running_per_owner, log_events, log_bytes",
         ),
         ("[jobs]\nlease = 30s", "f:2:9: not TOML: string values must be quoted, expected literal string"),
         (

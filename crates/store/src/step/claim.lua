@@ -1,7 +1,8 @@
 #!lua flags=allow-oom
 -- claim: takes the next ready job of one of the tasks and starts an attempt.
 -- KEYS  1 still:1   2 still:2
--- ARGV  1 now or ''   2 random   3 token   4 lease ms   5… tasks, the preferred first
+-- ARGV  1 now or ''   2 random   3 token   4 lease ms   5… triples, the preferred first: task, how many of it may run here or
+--       '', how many of one owner or ''
 -- Reply {codes}: nothing is ready
 --       | {codes, id, task, owner, payload, attempt, maxAttempts, lease end, ms until its run limit}
 --       codes: of the jobs that were found late, and were ended
@@ -27,16 +28,28 @@ if claimed then
   return job and job.status == 'processing' and job.lease == token and answer(job) or { late }
 end
 
--- The next job of `task` that may start; passes over those that are gone and ends those whose time is up.
-local function next_job(task)
+-- Whether one more of `task` may start, as far as the task is concerned.
+local function may_start(task, most)
+  return redis.call('SISMEMBER', prefix .. 'paused', task) == 0
+    and (most == '' or redis.call('ZCARD', prefix .. 'running:' .. task) < tonumber(most))
+    and redis.call('EXISTS', prefix .. 'ready:' .. task) == 1
+end
+
+-- The next job of `task` that may start; passes over those that are gone and ends those whose time is up. An owner that has
+-- all of its places loses its turn until it gives one back.
+local function next_job(task, most, most_of_owner)
+  if not may_start(task, most) then return nil end
   local ready = prefix .. 'ready:' .. task
   for _ = 1, 100 do
     local owner = redis.call('ZRANGE', ready, 0, 0)[1]
     if not owner then return nil end
     local readyof = prefix .. 'readyof:' .. task .. ':' .. owner
+    local running = most_of_owner ~= '' and tonumber(redis.call('HGET', prefix .. 'runningof:' .. task, owner)) or 0
     local id = redis.call('ZRANGE', readyof, 0, 0)[1]
     local job = id and load_job(prefix .. 'job:' .. id, id)
-    if not job or job.status ~= 'pending' then
+    if most_of_owner ~= '' and running >= tonumber(most_of_owner) then
+      redis.call('ZREM', ready, owner)
+    elseif not job or job.status ~= 'pending' then
       dequeue(prefix, { task = task, owner = owner, id = id or '' })
     else
       local code = end_if_late(prefix, job, now, random)
@@ -51,9 +64,12 @@ local function next_job(task)
 end
 
 local job
-for i = 5, #ARGV do
-  job = next_job(ARGV[i])
-  if job then break end
+for i = 5, #ARGV, 3 do
+  job = next_job(ARGV[i], ARGV[i + 1], ARGV[i + 2])
+  if job then
+    job.limited = (ARGV[i + 1] ~= '' or ARGV[i + 2] ~= '') and 1 or 0
+    break
+  end
 end
 if not job then return { late } end
 
@@ -61,12 +77,13 @@ job.status, job.attempt, job.lease, job.leaseUntil = 'processing', job.attempt +
 tell(prefix, job, now, random, 'started', '')
 job.startedAt = job.at
 save_job(job, { 'status', 'processing', 'attempt', int(job.attempt), 'lease', token, 'leaseUntil', int(job.leaseUntil),
-  'leaseMs', int(lease), 'startedAt', int(job.startedAt), 'batch', '0', 'progress', 'null', 'message', 'null' })
+  'leaseMs', int(lease), 'startedAt', int(job.startedAt), 'batch', '0', 'progress', 'null', 'message', 'null',
+  'limited', int(job.limited) })
 redis.call('HDEL', job.key, 'error', 'errorCode')
-redis.call('ZADD', prefix .. 'running:' .. job.task, int(job.leaseUntil), job.id)
+take_place(prefix, job)
 redis.call('ZADD', prefix .. 'deadlines', int(next_limit(job)), job.id)
 redis.call('SET', claim_key, job.id, 'PX', int(math.max(lease, REMEMBERED)))
-for i = 5, #ARGV do
-  if redis.call('EXISTS', prefix .. 'ready:' .. ARGV[i]) == 1 then ring(prefix, ARGV[i]) end
+for i = 5, #ARGV, 3 do
+  if may_start(ARGV[i], ARGV[i + 1]) then ring(prefix, ARGV[i]) end
 end
 return answer(job)

@@ -9,6 +9,7 @@ use super::reply::{Reply, unreadable};
 use super::{ALL, Lease, millis, random_word};
 use crate::connect::Request;
 use crate::keys::keys_of;
+use crate::limits::Claimable;
 use crate::script::Script;
 use crate::{Store, StoreError};
 
@@ -44,19 +45,23 @@ impl Claimed {
 
 impl Store {
     /// Claims the next ready job in `partition` of one of `tasks`, the preferred first, with the caller's `token`, for
-    /// `duration`. `None` if nothing is ready. A repeat with the same token answers with the same job.
+    /// `duration`. `None` if nothing is ready, or as many run as may. A repeat with the same token answers with the same job.
     pub async fn claim(
         &self,
         partition: Partition,
-        tasks: &[TaskName],
+        tasks: &[Claimable],
         token: Token,
         duration: Duration,
     ) -> Result<Option<Claimed>, StoreError> {
         let keys = keys_of(self.prefix(), partition)?;
         let mut call =
             CLAIM.call(keys.still()).arg(self.now_word()).arg(random_word()).arg(token).arg(millis(duration));
-        for task in tasks {
-            call = call.arg(task);
+        let partitions = self.open_partition_count().await?;
+        let word = |limit: Option<u32>| limit.map(|limit| limit.to_string()).unwrap_or_default();
+        for Claimable { task, limits } in tasks {
+            if let Some(share) = limits.share(partition, partitions) {
+                call = call.arg(task).arg(word(share.fleet)).arg(word(share.per_owner));
+            }
         }
         let mut reply = Reply::new(self.router().call(keys.slot, &Request::Script(&call)).await?)?;
         let mut late = reply.array()?;

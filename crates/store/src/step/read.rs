@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use bytes::Bytes;
 use model::replay::LogPage;
-use model::{Cursor, Entry, EntryHead, Job, JobId, LogId, Owner, Partition, Status, Timestamp};
+use model::{Cursor, Entry, EntryHead, Job, JobId, LogId, Owner, Partition, Priority, Status, Timestamp};
 use redis::Value;
 
 use super::PAGE;
@@ -169,6 +169,7 @@ const JOB_FIELDS: &[&str] = &[
     "attempt",
     "maxAttempts",
     "metadata",
+    "priority",
     "createdAt",
     "at",
     "startedAt",
@@ -222,6 +223,7 @@ fn read_job(id: JobId, fields: &Fields) -> Result<Option<Job>, StoreError> {
         error_code: fields.text("errorCode").parse().ok(),
         attempt: fields.parse("attempt")?,
         max_attempts: fields.parse("maxAttempts")?,
+        priority: fields.parse("priority").ok().and_then(Priority::of_rank).unwrap_or_default(),
         metadata: fields.json("metadata")?,
         created_at: fields.time("createdAt")?.unwrap_or_default(),
         updated_at: fields.time("at")?.unwrap_or_default(),

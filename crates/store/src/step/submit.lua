@@ -3,7 +3,8 @@
 -- KEYS  1 still:1   2 still:2 (their partition is the job's)
 -- ARGV  1 now or ''   2 random   3 id   4 owner   5 task   6 payload   7 metadata or ''   8 maxAttempts   9 timeout ms
 --       10 deadline ms   11 queue limit ms   12 retention ms   13 log events   14 log bytes
---       15 sha256 of the Idempotency-Key or ''   16 fingerprint of the request
+--       15 sha256 of the Idempotency-Key or ''   16 fingerprint of the request   17 priority: 0, 1 or 2   18 delay ms
+--       19 first retry's delay ms   20 the longest one, ms
 -- Reply {'created', id} | {'replayed', id} | {'mismatch', id}: the key was used with another request
 --       | {'expired', id}: the key's job is gone
 -- Repeat: recognised by the id.
@@ -34,16 +35,17 @@ local now, random = clock(ARGV[1]), ARGV[2]
 local deadline, retention = tonumber(ARGV[10]), tonumber(ARGV[12])
 -- No living job can expire: it ends at its deadline at the latest, and a sweep that is late has days.
 local life = deadline + math.max(retention, 7 * DAY)
-local queue_limit = math.min(now + tonumber(ARGV[11]), now + deadline)
+local delay = tonumber(ARGV[18])
+local queue_limit = math.min(now + delay + tonumber(ARGV[11]), now + deadline)
 local job = { id = id, key = key, owner = owner, task = task, status = 'pending', attempt = 0, seq = 0, mark = '000000',
   at = now, logBytes = 0, logMax = tonumber(ARGV[13]), logMaxBytes = tonumber(ARGV[14]), createdAt = now, queueLimit = queue_limit,
-  expiresAt = now + life }
+  expiresAt = now + life, priority = tonumber(ARGV[17]) }
 
 tell(prefix, job, now, random, 'queued', ',"task":"' .. task .. '"')
 save_job(job, { 'owner', owner, 'task', task, 'status', 'pending', 'payload', ARGV[6], 'attempt', '0',
   'maxAttempts', ARGV[8], 'createdAt', int(now), 'timeout', ARGV[9], 'deadline', int(now + deadline),
   'queueLimit', int(queue_limit), 'retention', ARGV[12], 'expiresAt', int(job.expiresAt), 'logMax', ARGV[13],
-  'logMaxBytes', ARGV[14] })
+  'logMaxBytes', ARGV[14], 'priority', ARGV[17], 'retryMs', ARGV[19], 'retryMaxMs', ARGV[20] })
 if ARGV[7] ~= '' then redis.call('HSET', key, 'metadata', ARGV[7]) end
 redis.call('PEXPIRE', key, int(life))
 if idem ~= '' then
@@ -54,5 +56,5 @@ redis.call('ZADD', prefix .. 'jobsof:' .. owner, 0, id)
 redis.call('ZADD', prefix .. 'expiry', int(job.expiresAt), owner .. ':' .. id)
 redis.call('ZADD', prefix .. 'deadlines', int(next_limit(job)), id)
 redis.call('SADD', prefix .. 'tasks', task)
-enqueue(prefix, job)
+if delay == 0 then enqueue(prefix, job) else enqueue_later(prefix, job, now + delay) end
 return { 'created', id }

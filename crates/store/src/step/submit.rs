@@ -3,12 +3,13 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use model::{Clock, JobId, Json, Owner, Partition, SystemClock, TaskName};
+use model::{Clock, JobId, Json, Owner, Partition, Priority, SystemClock, TaskName};
 
 use super::reply::{Reply, unreadable};
 use super::{ALL, millis, random_word};
 use crate::connect::Acknowledged;
 use crate::keys::{Keys, keys_of};
+use crate::limits::RunLimits;
 use crate::script::Script;
 use crate::{Store, StoreError};
 
@@ -28,8 +29,16 @@ pub struct NewJob {
     pub payload: Json,
     /// What the submitter attached.
     pub metadata: Option<Json>,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// How long from submission on it may not start; below the deadline.
+    pub delay: Duration,
     /// How many attempts there may be, from 1.
     pub max_attempts: u32,
+    /// How long an attempt after one that failed waits.
+    pub retry: Retry,
+    /// How many jobs of its task may run at once: they live in no more partitions than that.
+    pub limits: RunLimits,
     /// The longest that one attempt may run.
     pub timeout: Duration,
     /// The longest from submission to end.
@@ -44,6 +53,16 @@ pub struct NewJob {
     pub log_bytes: u64,
     /// By what the same submission is known again.
     pub idempotency: Option<Idempotency>,
+}
+
+/// How long the next attempt waits: `first` after the first failure, twice as long after each other one, up to `longest`; at random
+/// from half of that on. No `first` is no wait.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Retry {
+    /// After the first failure.
+    pub first: Duration,
+    /// The longest wait.
+    pub longest: Duration,
 }
 
 /// By what a submission is known again.
@@ -83,7 +102,7 @@ impl Store {
     /// moves, a job without a key goes to another one. `NotReplicated` leaves the job where it is made: with the same
     /// Idempotency-Key it is found.
     pub async fn submit(&self, job: &NewJob) -> Result<Submitted, SubmitError> {
-        let count = self.open_partition_count().await?;
+        let count = job.limits.homes(self.open_partition_count().await?);
         let Some(idempotency) = &job.idempotency else {
             let first = rand::random_range(0..count);
             for offset in 0..count {
@@ -132,7 +151,11 @@ impl Store {
             .arg(job.log_events)
             .arg(job.log_bytes)
             .arg(key)
-            .arg(fingerprint);
+            .arg(fingerprint)
+            .arg(job.priority.rank())
+            .arg(job.delay.as_millis())
+            .arg(job.retry.first.as_millis())
+            .arg(millis(job.retry.longest));
         Ok((id, (keys.slot, call)))
     }
 }

@@ -46,6 +46,8 @@ end
 
 local function sweep_running(task)
   local running = prefix .. 'running:' .. task
+  -- Should they ever disagree, they begin anew when nothing runs.
+  if redis.call('EXISTS', running) == 0 then redis.call('DEL', prefix .. 'runningof:' .. task) end
   -- A clock that went back left leases that end too late: none is longer than its length from now.
   for _, id in ipairs(redis.call('ZREVRANGEBYSCORE', running, '+inf', '(' .. int(now + lease), 'LIMIT', 0,
       int(math.max(0, most - touched)))) do
@@ -62,8 +64,11 @@ local function sweep_running(task)
     local job = load_job(prefix .. 'job:' .. id, id)
     if job and job.lease ~= '' and lease_end(job) > now then
       touch(running, id, lease_end(job))
-    elseif not job or job.status ~= 'processing' then
+    elseif not job then
       touch(running, id)
+    elseif job.status ~= 'processing' then
+      touched = touched + 1
+      leave_place(prefix, job)
     else
       touched = touched + 1
       count(retry_or_fail(prefix, job, now, random, '"the worker vanished: the lease of attempt ' .. job.attempt ..
@@ -72,9 +77,22 @@ local function sweep_running(task)
   end
 end
 
+-- Jobs whose time to start has come.
+local later = prefix .. 'later'
+for _, id in ipairs(due(later)) do
+  local job = load_job(prefix .. 'job:' .. id, id)
+  touch(later, id)
+  if job and job.status == 'pending' then
+    enqueue(prefix, job)
+    changes = changes + 1
+  end
+end
+
 for _, task in ipairs(redis.call('SMEMBERS', prefix .. 'tasks')) do
   sweep_running(task)
-  if redis.call('EXISTS', prefix .. 'ready:' .. task) == 1 then ring(prefix, task) end
+  if redis.call('SISMEMBER', prefix .. 'paused', task) == 0 and redis.call('EXISTS', prefix .. 'ready:' .. task) == 1 then
+    ring(prefix, task)
+  end
 end
 
 -- Limits. A member whose job has a later limit, or none, is put right.

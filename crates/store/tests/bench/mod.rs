@@ -11,8 +11,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use model::{ErrorCode, JobId, Json, Owner, Report, Status, TaskName, Timestamp, Token};
-use store::{Claimed, End, NewJob, Options, Store, Submitted, SweepOptions, Swept, Target};
+use model::{ErrorCode, JobId, Json, Owner, Priority, Report, Status, TaskName, Timestamp, Token};
+use store::{Claimed, End, NewJob, Options, Retry, RunLimits, Store, Submitted, SweepOptions, Swept, Target};
 use testkit::redis::RedisServer;
 
 pub(crate) const LEASE: Duration = Duration::from_secs(30);
@@ -50,11 +50,11 @@ impl Bench {
     }
 
     pub(crate) async fn claim(&self, id: JobId) -> Claimed {
-        self.at().claim(id.partition(), &[task()], token(), LEASE).await.unwrap().expect("a ready job")
+        self.at().claim(id.partition(), &[task().into()], token(), LEASE).await.unwrap().expect("a ready job")
     }
 
     pub(crate) async fn nothing_ready(&self, id: JobId) -> bool {
-        self.at().claim(id.partition(), &[task()], token(), LEASE).await.unwrap().is_none()
+        self.at().claim(id.partition(), &[task().into()], token(), LEASE).await.unwrap().is_none()
     }
 
     pub(crate) async fn sweep(&self, id: JobId) -> u64 {
@@ -127,6 +127,10 @@ pub(crate) fn new_job() -> NewJob {
         payload: Json::parse(r#"{"a":[],"b":1e400}"#).unwrap(),
         metadata: Some(Json::parse(r#"{"k":"v"}"#).unwrap()),
         max_attempts: 2,
+        priority: Priority::Normal,
+        delay: Duration::ZERO,
+        retry: Retry { first: Duration::ZERO, longest: Duration::ZERO },
+        limits: RunLimits::default(),
         timeout: Duration::from_hours(1),
         deadline: Duration::from_hours(2),
         queue_timeout: Duration::from_hours(2),

@@ -103,7 +103,8 @@ impl World {
         };
         match call {
             Call::Claim { tasks, token, lease } => {
-                match store.claim(HERE, tasks, *token, *lease).await.unwrap() {
+                let tasks: Vec<_> = tasks.iter().cloned().map(Into::into).collect();
+                match store.claim(HERE, &tasks, *token, *lease).await.unwrap() {
                     Some(claimed) => Answer::Claimed(Box::new(claimed)),
                     None => Answer::Nothing,
                 }

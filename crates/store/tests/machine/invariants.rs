@@ -19,15 +19,18 @@ pub(crate) struct Known {
 }
 
 /// Keys that may have no end: they hold no job for longer than it is kept.
-const LASTING: [&str; 10] = [
+const LASTING: [&str; 13] = [
     "deadlines",
     "expiry",
     "failedof",
     "jc:partitions",
     "jobsof",
+    "later",
+    "paused",
     "ready",
     "readyof",
     "running",
+    "runningof",
     "sweeper",
     "tasks",
 ];

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use model::report::Percent;
-use model::{ErrorCode, Json, Report};
+use model::{ErrorCode, Json, Priority, Report};
 use proptest::prelude::*;
-use store::{End, Idempotency, NewJob};
+use store::{End, Idempotency, NewJob, Retry, RunLimits};
 
 /// How long an ended job is kept.
 pub(crate) const RETENTION: Duration = Duration::from_mins(10);
@@ -176,6 +176,10 @@ pub(crate) fn new_job(
         payload: Json::of(&owner).unwrap(),
         metadata: None,
         max_attempts: attempts.into(),
+        priority: Priority::Normal,
+        delay: Duration::ZERO,
+        retry: Retry { first: Duration::ZERO, longest: Duration::ZERO },
+        limits: RunLimits::default(),
         timeout: Duration::from_secs(20),
         deadline: Duration::from_mins(1),
         queue_timeout: Duration::from_secs(15),

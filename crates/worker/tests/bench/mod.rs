@@ -4,10 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{Job, JobId, Json, Owner, Status, TaskName};
+use model::{Job, JobId, Json, Owner, Priority, Status, TaskName};
 use serde_json::Value;
 use service::stop::{Finished, Shutdown};
-use store::{NewJob, Options as StoreOptions, Store, Submitted, SweepOptions, Target, sweep_until};
+use store::{
+    NewJob, Options as StoreOptions, Retry, RunLimits, Store, Submitted, SweepOptions, Target, sweep_until,
+};
 use testkit::eventually_some;
 use testkit::redis::RedisServer;
 use tokio::task::JoinSet;
@@ -150,6 +152,10 @@ pub fn new_job() -> NewJob {
         payload: Json::null(),
         metadata: None,
         max_attempts: 3,
+        priority: Priority::Normal,
+        delay: Duration::ZERO,
+        retry: Retry { first: Duration::ZERO, longest: Duration::ZERO },
+        limits: RunLimits::default(),
         timeout: Duration::from_hours(1),
         deadline: Duration::from_hours(2),
         queue_timeout: Duration::from_hours(2),

@@ -82,6 +82,7 @@ impl World {
             error_code: None,
             attempt: 1,
             max_attempts: 1,
+            priority: model::Priority::Normal,
             metadata: None,
             created_at: zero,
             updated_at: zero,

@@ -22,7 +22,10 @@ local function finish(prefix, job, now, random, status, fields, private, more, b
   end
   if status == 'failed' then redis.call('ZADD', prefix .. 'failedof:' .. job.owner, 0, job.id) end
   redis.call('ZREM', prefix .. 'deadlines', job.id)
-  if was == 'pending' then dequeue(prefix, job) end
+  if was == 'pending' then
+    dequeue(prefix, job)
+    redis.call('ZREM', prefix .. 'later', job.id)
+  end
 end
 
 -- The error and its code as event fields and as hash pairs; `error` is JSON text.
@@ -38,7 +41,7 @@ end
 
 -- Gives back a job's running place and its lease.
 local function free_place(prefix, job)
-  redis.call('ZREM', prefix .. 'running:' .. job.task, job.id)
+  leave_place(prefix, job)
   redis.call('HDEL', job.key, 'lease', 'leaseUntil')
 end
 
@@ -46,7 +49,7 @@ end
 -- place is freed), the call is a repeat, or the lease is lost.
 local function over_already(prefix, job, token, now, by)
   if job.status == 'cancelled' and job.lease == token then
-    redis.call('ZREM', prefix .. 'running:' .. job.task, job.id)
+    leave_place(prefix, job)
     return { 'cancelled', job.leaseUntil }
   end
   if job.lease ~= token or job.status ~= 'processing' then
@@ -62,16 +65,26 @@ local function fail(prefix, job, now, random, error, code, by)
   finish(prefix, job, now, random, 'failed', fields, '', more, by)
 end
 
--- Back to the queue, ready at once. `code` nil is an attempt given back: it doesn't count.
+-- How long the next attempt waits: twice as long each time, up to a limit; at random from half of that on, so that what failed
+-- together isn't tried again together.
+local function backoff(job, random)
+  local failed = job.attempt - job.givenBack - 1
+  local whole = math.min(job.retryMs * 2 ^ math.min(failed, 40), job.retryMaxMs)
+  return math.floor(whole / 2 + whole / 2 * tonumber(string.sub(random, 1, 8), 16) / 2 ^ 32)
+end
+
+-- Back to the queue. `code` nil is an attempt given back: it doesn't count, and the next one may start at once.
 local function retry(prefix, job, now, random, error, code, by)
   free_place(prefix, job)
   job.status = 'pending'
+  local wait = code and backoff(job, random) or 0
+  local at = math.max(now, job.at) + wait
   tell(prefix, job, now, random, 'retrying', ',"error":' .. error .. ',"errorCode":' .. (code and '"' .. code .. '"' or 'null') ..
-    ',"retryAt":"' .. rfc3339(math.max(now, job.at)) .. '"')
+    ',"retryAt":"' .. rfc3339(at) .. '"')
   save_job(job, { 'status', 'pending', 'error', error, 'errorCode', code or '', 'endedBy', with_end(job, by),
     'givenBack', int(job.givenBack + (code and 0 or 1)) })
   redis.call('ZADD', prefix .. 'deadlines', int(next_limit(job)), job.id)
-  enqueue(prefix, job)
+  if wait == 0 then enqueue(prefix, job) else enqueue_later(prefix, job, at) end
 end
 
 -- Another attempt if there may be one, else the end.

@@ -2,7 +2,8 @@
 
 local JOB_FIELDS = { 'owner', 'task', 'status', 'lease', 'endedBy', 'mark', 'idem',
   'attempt', 'maxAttempts', 'givenBack', 'createdAt', 'startedAt', 'timeout', 'deadline', 'queueLimit', 'retention',
-  'expiresAt', 'leaseUntil', 'leaseMs', 'seq', 'at', 'batch', 'logBytes', 'logMax', 'logMaxBytes' }
+  'expiresAt', 'leaseUntil', 'leaseMs', 'seq', 'at', 'batch', 'logBytes', 'logMax', 'logMaxBytes', 'priority', 'retryMs',
+  'retryMaxMs', 'limited' }
 local FIRST_NUMBER = 8
 
 -- The job, or nil where there is none.

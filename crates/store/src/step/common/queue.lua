@@ -2,7 +2,6 @@
 
 -- Within an owner's queue a priority outweighs any age (2^43 ms is the year 2248). 0 high, 1 normal, 2 low.
 local PRIORITY = 8796093022208
-local NORMAL = 1
 local BELL_TTL = 60000
 
 -- Wakes one idle worker: one element in an empty bell.
@@ -20,17 +19,48 @@ local function next_turn(ready)
   return last[2] and tonumber(last[2]) + 1 or 1
 end
 
-local function enqueue(prefix, job)
-  local ready, readyof = prefix .. 'ready:' .. job.task, prefix .. 'readyof:' .. job.task .. ':' .. job.owner
-  redis.call('ZADD', readyof, string.format('%d', NORMAL * PRIORITY + job.createdAt), job.id)
-  if not redis.call('ZSCORE', ready, job.owner) then
-    redis.call('ZADD', ready, string.format('%d', next_turn(ready)), job.owner)
+-- Gives an owner a turn, unless it has one.
+local function give_turn(prefix, task, owner)
+  local ready = prefix .. 'ready:' .. task
+  if not redis.call('ZSCORE', ready, owner) then
+    redis.call('ZADD', ready, string.format('%d', next_turn(ready)), owner)
   end
+end
+
+-- A job that may start now.
+local function enqueue(prefix, job)
+  local readyof = prefix .. 'readyof:' .. job.task .. ':' .. job.owner
+  redis.call('ZADD', readyof, string.format('%d', job.priority * PRIORITY + job.createdAt), job.id)
+  give_turn(prefix, job.task, job.owner)
   ring(prefix, job.task)
+end
+
+-- A job that may start at `at`; the sweep puts it into the queue then.
+local function enqueue_later(prefix, job, at)
+  redis.call('ZADD', prefix .. 'later', string.format('%d', at), job.id)
 end
 
 local function dequeue(prefix, job)
   local readyof = prefix .. 'readyof:' .. job.task .. ':' .. job.owner
   redis.call('ZREM', readyof, job.id)
   if redis.call('ZCARD', readyof) == 0 then redis.call('ZREM', prefix .. 'ready:' .. job.task, job.owner) end
+end
+
+-- Running places. `running:<task>` has one for each lease, `runningof:<task>` how many each owner has.
+local function take_place(prefix, job)
+  redis.call('ZADD', prefix .. 'running:' .. job.task, string.format('%d', job.leaseUntil), job.id)
+  redis.call('HINCRBY', prefix .. 'runningof:' .. job.task, job.owner, 1)
+end
+
+-- Gives a place back, if the job has one. Where its task has a limit, whoever waits for the place is woken, and the owner,
+-- which may have lost its turn for it, has one again.
+local function leave_place(prefix, job)
+  if redis.call('ZREM', prefix .. 'running:' .. job.task, job.id) == 0 then return end
+  local runningof = prefix .. 'runningof:' .. job.task
+  if redis.call('HINCRBY', runningof, job.owner, -1) <= 0 then redis.call('HDEL', runningof, job.owner) end
+  if job.limited == 0 then return end
+  if redis.call('EXISTS', prefix .. 'readyof:' .. job.task .. ':' .. job.owner) == 1 then
+    give_turn(prefix, job.task, job.owner)
+  end
+  if redis.call('EXISTS', prefix .. 'ready:' .. job.task) == 1 then ring(prefix, job.task) end
 end
