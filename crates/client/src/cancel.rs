@@ -40,7 +40,7 @@ impl Client {
                     return Err(Error::Refused(problem));
                 }
                 let (status_url, events_url) = (job.status_url, job.events_url);
-                Ok(Accepted { job_id: id, status: job.status, status_url, events_url })
+                Ok(Accepted { job_id: id, status: job.status, status_url, events_url, lease_token: None })
             }
             Err(error) => Err(error),
         }

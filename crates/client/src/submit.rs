@@ -174,7 +174,7 @@ impl Client {
                 job: Some(job),
             });
         }
-        let Accepted { job_id, status, status_url, events_url } = self.read(response).await?;
+        let Accepted { job_id, status, status_url, events_url, .. } = self.read(response).await?;
         Ok(Submitted { id: job_id, status, status_url, events_url, replayed, job: None })
     }
 }

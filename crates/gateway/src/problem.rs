@@ -215,6 +215,8 @@ impl From<WorkError> for Problem {
         match error {
             WorkError::LeaseLost => Self::LeaseLost,
             WorkError::BatchGap => Self::BatchGap,
+            WorkError::External => Self::Unsupported("release"),
+            WorkError::NotStarted => Self::LeaseLost,
             WorkError::Store(error) => error.into(),
         }
     }

@@ -36,6 +36,12 @@ pub enum WorkError {
     /// The batch number is higher than the one after the last: a write before it is missing.
     #[error("the batch number skips one")]
     BatchGap,
+    /// The job is external: there is no queue that it could be given back to.
+    #[error("an external job can't be given back")]
+    External,
+    /// The job is external, and its attempt has yet to start. Calls of the store start it by themselves.
+    #[error("the attempt has not started")]
+    NotStarted,
     /// Redis had no answer.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -54,7 +54,7 @@ pub use step::cancel::CancelError;
 pub use step::claim::Claimed;
 pub use step::end::{End, Ended};
 pub use step::read::{LogRead, Peek};
-pub use step::submit::{Idempotency, NewJob, Retry, SubmitError, Submitted};
+pub use step::submit::{External, Idempotency, NewJob, Retry, SubmitError, Submitted};
 pub use step::sweep::Swept;
 pub use step::{Batch, Held, Lease};
 pub use store::Store;

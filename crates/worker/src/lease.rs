@@ -141,7 +141,10 @@ impl Holding {
                 self.has_complained.store(false, Ordering::Relaxed);
                 Ok(answer)
             }
-            Err(WorkError::LeaseLost) => Err(Refusal::Gone(Gone::Lost)),
+            // Those of external jobs are never claimed.
+            Err(WorkError::LeaseLost | WorkError::External | WorkError::NotStarted) => {
+                Err(Refusal::Gone(Gone::Lost))
+            }
             Err(WorkError::BatchGap) => Err(Refusal::Gone(Gone::Rewound)),
             Err(WorkError::Store(error)) => {
                 self.complain(&error);

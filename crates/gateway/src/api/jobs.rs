@@ -70,7 +70,7 @@ pub(super) async fn create(
 
 fn accepted(app: &App, id: JobId, status: Status) -> Response {
     let (status_url, events_url) = urls(app.base_url(), id);
-    let body = Accepted { job_id: id, status, status_url, events_url };
+    let body = Accepted { job_id: id, status, status_url, events_url, lease_token: None };
     let mut response = (StatusCode::ACCEPTED, JsonResponse(body)).into_response();
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -69,6 +69,7 @@ pub(super) fn new_job(
         log_events: task.log_events.unwrap_or(limits.log_events),
         log_bytes: task.log_bytes.unwrap_or(limits.log_bytes).as_u64(),
         idempotency,
+        external: None,
     })
 }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::report::Percent;
-use crate::{Cursor, ErrorCode, Job, JobId, Json, Priority, Status, TaskName, Timestamp};
+use crate::{Cursor, ErrorCode, Job, JobId, Json, Priority, Status, TaskName, Timestamp, Token};
 
 /// The 202 of a submission and of a cancellation.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -17,6 +17,9 @@ pub struct Accepted {
     pub status_url: String,
     /// Where to stream.
     pub events_url: String,
+    /// An external job's: what every report carries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_token: Option<Token>,
 }
 
 /// A job as polled, and as a `snapshot` carries it.

@@ -7,7 +7,7 @@ mod work;
 
 pub use job::{Accepted, FeedSnapshot, JobView, Snapshot, SnapshotReason, urls};
 pub use seconds::{BadSeconds, Seconds};
-pub use submit::SubmitRequest;
+pub use submit::{ExternalLease, ExternalRequest, SubmitRequest};
 pub use work::{
     ClaimRequest, ClaimResponse, CompleteRequest, FailRequest, LeaseRequest, LeaseResponse, OutputItem,
     OutputRequest, ProgressRequest,

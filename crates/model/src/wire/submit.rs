@@ -31,8 +31,26 @@ pub struct SubmitRequest {
     pub delay: Option<Seconds>,
     /// How urgent it is among its owner's jobs of the task.
     pub priority: Option<Priority>,
-    /// Not served yet.
-    pub external: Option<Json>,
+    /// No worker claims it: the submitter reports what becomes of it.
+    pub external: Option<ExternalRequest>,
+}
+
+/// `"external": true`, or `{"lease": seconds}`.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(untagged, expecting = "expected true, false, or {\"lease\": seconds}")]
+pub enum ExternalRequest {
+    /// Whether it is; with the lease that configuration says.
+    Is(bool),
+    /// It is, with this lease.
+    With(ExternalLease),
+}
+
+/// How an external job is reported of.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExternalLease {
+    /// How long the job lives from each report on.
+    pub lease: Seconds,
 }
 
 impl SubmitRequest {
@@ -56,9 +74,7 @@ impl SubmitRequest {
 
     /// The first field present that this version knows and doesn't serve.
     pub fn unsupported(&self) -> Option<&'static str> {
-        [("webhook", &self.webhook), ("external", &self.external)]
-            .into_iter()
-            .find_map(|(name, value)| value.is_some().then_some(name))
+        self.webhook.is_some().then_some("webhook")
     }
 }
 
@@ -79,6 +95,7 @@ mod tests {
             (r#"{"task":"a","task":"b"}"#, "duplicate field `task`"),
             (r#"{"task":"a","metadata":[1]}"#, "expected a map"),
             (r#"{"task":"a","maxAttempts":1.5}"#, "expected i64"),
+            (r#"{"task":"a","external":{"leese":3}}"#, "expected true, false, or"),
             (r#"{"task":"a","priority":"urgent"}"#, "expected one of `high`, `normal`, `low`"),
         ] {
             let error = serde_json::from_str::<SubmitRequest>(body).unwrap_err().to_string();
@@ -88,8 +105,8 @@ mod tests {
 
     #[test]
     fn fields_not_served_are_named() {
-        let request: SubmitRequest = serde_json::from_str(r#"{"task":"a","external":true}"#).unwrap();
-        assert_eq!(request.unsupported(), Some("external"));
+        let request: SubmitRequest = serde_json::from_str(r#"{"task":"a","webhook":{}}"#).unwrap();
+        assert_eq!(request.unsupported(), Some("webhook"));
         let request: SubmitRequest =
             serde_json::from_str(r#"{"task":"a","payload":null,"timeout":0.5}"#).unwrap();
         assert_eq!(request.unsupported(), None);

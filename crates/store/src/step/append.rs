@@ -18,6 +18,16 @@ impl Store {
     /// Writes `reports`, in order, as the attempt's write number `batch`, and renews the lease. A repeat of the last batch
     /// writes nothing and answers as the first time. `StoreError::Full` where Redis is full: wait, and send the same again.
     pub async fn append(&self, lease: &Lease, batch: Batch, reports: &[Report]) -> Result<Held, WorkError> {
+        match self.append_once(lease, batch, reports).await {
+            Err(WorkError::NotStarted) => {
+                self.start(lease).await?;
+                self.append_once(lease, batch, reports).await
+            }
+            done => done,
+        }
+    }
+
+    async fn append_once(&self, lease: &Lease, batch: Batch, reports: &[Report]) -> Result<Held, WorkError> {
         let keys = keys_of(self.prefix(), lease.job.partition())?;
         let call = APPEND
             .call(vec![keys.job(lease.job), keys.log(lease.job)])
@@ -39,6 +49,8 @@ pub(super) fn held(mut reply: Reply) -> Result<Held, WorkError> {
     match word.as_str() {
         "lost" => Err(WorkError::LeaseLost),
         "gap" => Err(WorkError::BatchGap),
+        "start" => Err(WorkError::NotStarted),
+        "external" => Err(WorkError::External),
         "ok" | "cancelled" => Ok(Held { expires_at: reply.time()?, cancelled: word == "cancelled" }),
         _ => Err(unreadable(&word).into()),
     }

@@ -73,15 +73,7 @@ for i = 5, #ARGV, 3 do
 end
 if not job then return { late } end
 
-job.status, job.attempt, job.lease, job.leaseUntil = 'processing', job.attempt + 1, token, now + lease
-tell(prefix, job, now, random, 'started', '')
-job.startedAt = job.at
-save_job(job, { 'status', 'processing', 'attempt', int(job.attempt), 'lease', token, 'leaseUntil', int(job.leaseUntil),
-  'leaseMs', int(lease), 'startedAt', int(job.startedAt), 'batch', '0', 'progress', 'null', 'message', 'null',
-  'limited', int(job.limited) })
-redis.call('HDEL', job.key, 'error', 'errorCode')
-take_place(prefix, job)
-redis.call('ZADD', prefix .. 'deadlines', int(next_limit(job)), job.id)
+start_attempt(prefix, job, now, random, token, lease)
 redis.call('SET', claim_key, job.id, 'PX', int(math.max(lease, REMEMBERED)))
 for i = 5, #ARGV, 3 do
   if may_start(ARGV[i], ARGV[i + 1]) then ring(prefix, ARGV[i]) end

@@ -5,7 +5,7 @@
 --       7 error code or ''   8 1 if the result is too large for the event   and, if there are reports or a number to
 --       check,   9 batch number or ''   10… reports, triples
 -- Reply {'ok', lease end, status now, code} | {'cancelled', lease end}: the job was cancelled before; its place is freed
---       | {'lost'} | {'gap'}
+--       | {'lost'} | {'gap'} | {'start'}: see step start
 -- Repeat: recognised by the token and the way it ends; another way to end the same attempt is too late.
 local prefix = string.sub(KEYS[1], 1, -8)
 local random, id, token, how, value, code = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7]

@@ -59,6 +59,22 @@ impl Store {
         batch: Batch,
         reports: &[Report],
     ) -> Result<Ended, WorkError> {
+        match self.end_once(lease, end, batch, reports).await {
+            Err(WorkError::NotStarted) => {
+                self.start(lease).await?;
+                self.end_once(lease, end, batch, reports).await
+            }
+            done => done,
+        }
+    }
+
+    async fn end_once(
+        &self,
+        lease: &Lease,
+        end: &End,
+        batch: Batch,
+        reports: &[Report],
+    ) -> Result<Ended, WorkError> {
         let keys = keys_of(self.prefix(), lease.job.partition())?;
         let (how, value, code, omit) = match end {
             End::Completed(result) => (

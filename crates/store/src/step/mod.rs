@@ -12,6 +12,7 @@ pub(crate) mod read;
 pub(crate) mod release;
 pub(crate) mod renew;
 mod reply;
+mod start;
 pub(crate) mod submit;
 pub(crate) mod sweep;
 

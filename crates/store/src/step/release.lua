@@ -2,7 +2,7 @@
 -- release: a worker that shuts down gives an attempt back; it doesn't count, and another worker may start at once.
 -- KEYS  1 still:1   2 still:2
 -- ARGV  1 now or ''   2 random   3 id   4 token
--- Reply {'ok', lease end, …} | {'cancelled', lease end} | {'lost'}
+-- Reply {'ok', lease end, …} | {'cancelled', lease end} | {'lost'} | {'external'}: there is no queue to go back to
 -- Repeat: recognised by the token; an attempt that ended otherwise has nothing to give back.
 local prefix = string.sub(KEYS[1], 1, -8)
 local id, token = ARGV[3], ARGV[4]
@@ -10,6 +10,7 @@ local by = token .. ' release'
 local job = load_job(prefix .. 'job:' .. id, id)
 if not job then return { 'lost' } end
 local now = clock(ARGV[1])
+if job.external > 0 then return { 'external' } end
 local over = over_already(prefix, job, token, now, by)
 if over then return over end
 retry(prefix, job, now, ARGV[2], '"the worker shut down and gave the attempt back"', nil, by)

@@ -15,6 +15,16 @@ static RENEW: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("rene
 impl Store {
     /// Renews the lease: it lasts its duration from now. Also works past its time, as long as no sweep took it.
     pub async fn renew(&self, lease: &Lease) -> Result<Held, WorkError> {
+        match self.renew_once(lease).await {
+            Err(WorkError::NotStarted) => {
+                self.start(lease).await?;
+                self.renew_once(lease).await
+            }
+            done => done,
+        }
+    }
+
+    async fn renew_once(&self, lease: &Lease) -> Result<Held, WorkError> {
         let keys = keys_of(self.prefix(), lease.job.partition())?;
         let call = RENEW
             .call(vec![keys.job(lease.job)])

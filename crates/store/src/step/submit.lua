@@ -4,7 +4,7 @@
 -- ARGV  1 now or ''   2 random   3 id   4 owner   5 task   6 payload   7 metadata or ''   8 maxAttempts   9 timeout ms
 --       10 deadline ms   11 queue limit ms   12 retention ms   13 log events   14 log bytes
 --       15 sha256 of the Idempotency-Key or ''   16 fingerprint of the request   17 priority: 0, 1 or 2   18 delay ms
---       19 first retry's delay ms   20 the longest one, ms
+--       19 first retry's delay ms   20 the longest one, ms   21 an external job's token or ''   22 its lease ms
 -- Reply {'created', id} | {'replayed', id} | {'mismatch', id}: the key was used with another request
 --       | {'expired', id}: the key's job is gone
 -- Repeat: recognised by the id.
@@ -47,6 +47,8 @@ save_job(job, { 'owner', owner, 'task', task, 'status', 'pending', 'payload', AR
   'queueLimit', int(queue_limit), 'retention', ARGV[12], 'expiresAt', int(job.expiresAt), 'logMax', ARGV[13],
   'logMaxBytes', ARGV[14], 'priority', ARGV[17], 'retryMs', ARGV[19], 'retryMaxMs', ARGV[20] })
 if ARGV[7] ~= '' then redis.call('HSET', key, 'metadata', ARGV[7]) end
+local external = ARGV[21] ~= ''
+if external then redis.call('HSET', key, 'external', ARGV[22], 'lease', ARGV[21], 'token', ARGV[21]) end
 redis.call('PEXPIRE', key, int(life))
 if idem ~= '' then
   redis.call('HSET', key, 'idem', idem)
@@ -56,5 +58,12 @@ redis.call('ZADD', prefix .. 'jobsof:' .. owner, 0, id)
 redis.call('ZADD', prefix .. 'expiry', int(job.expiresAt), owner .. ':' .. id)
 redis.call('ZADD', prefix .. 'deadlines', int(next_limit(job)), id)
 redis.call('SADD', prefix .. 'tasks', task)
-if delay == 0 then enqueue(prefix, job) else enqueue_later(prefix, job, now + delay) end
+if external then
+  -- No worker takes it: it waits for its first report.
+  enqueue_later(prefix, job, queue_limit)
+elseif delay == 0 then
+  enqueue(prefix, job)
+else
+  enqueue_later(prefix, job, now + delay)
+end
 return { 'created', id }

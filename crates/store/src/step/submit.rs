@@ -3,11 +3,11 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use model::{Clock, JobId, Json, Owner, Partition, Priority, SystemClock, TaskName};
+use model::{Clock, JobId, Json, Owner, Partition, Priority, SystemClock, TaskName, Token};
 
 use super::reply::{Reply, unreadable};
 use super::{ALL, millis, random_word};
-use crate::connect::Acknowledged;
+use crate::connect::{Acknowledged, Request};
 use crate::keys::{Keys, keys_of};
 use crate::limits::RunLimits;
 use crate::script::Script;
@@ -53,6 +53,17 @@ pub struct NewJob {
     pub log_bytes: u64,
     /// By what the same submission is known again.
     pub idempotency: Option<Idempotency>,
+    /// No worker claims it: whoever has the token reports what becomes of it.
+    pub external: Option<External>,
+}
+
+/// Who works at an external job.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct External {
+    /// What every report carries.
+    pub token: Token,
+    /// How long the attempt lives from each report on.
+    pub lease: Duration,
 }
 
 /// How long the next attempt waits: `first` after the first failure, twice as long after each other one, up to `longest`; at random
@@ -123,6 +134,17 @@ impl Store {
         read(self.router().acknowledge(call.0, &call.1, TOLD).await?)
     }
 
+    /// The token of an external job; `None` for any other one, and where there is no such job.
+    pub async fn external_token(&self, job: JobId) -> Result<Option<Token>, StoreError> {
+        let Ok(keys) = keys_of(self.prefix(), job.partition()) else { return Ok(None) };
+        let mut cmd = redis::cmd("HGET");
+        cmd.arg(keys.job(job)).arg("token");
+        match self.router().call(keys.slot, &Request::Command(&cmd)).await? {
+            redis::Value::Nil => Ok(None),
+            value => Reply::new(redis::Value::Array(vec![value]))?.parse().map(Some),
+        }
+    }
+
     fn submission(
         &self,
         job: &NewJob,
@@ -155,7 +177,9 @@ impl Store {
             .arg(job.priority.rank())
             .arg(job.delay.as_millis())
             .arg(job.retry.first.as_millis())
-            .arg(millis(job.retry.longest));
+            .arg(millis(job.retry.longest))
+            .arg(job.external.map(|external| external.token.to_string()).unwrap_or_default())
+            .arg(job.external.map_or(0, |external| millis(external.lease)));
         Ok((id, (keys.slot, call)))
     }
 }

@@ -81,10 +81,15 @@ end
 local later = prefix .. 'later'
 for _, id in ipairs(due(later)) do
   local job = load_job(prefix .. 'job:' .. id, id)
-  touch(later, id)
-  if job and job.status == 'pending' then
-    enqueue(prefix, job)
-    changes = changes + 1
+  if job and job.external > 0 and job.status == 'pending' then
+    -- Its limit ends it.
+    touch(later, id, now + 1000)
+  else
+    touch(later, id)
+    if job and job.status == 'pending' then
+      enqueue(prefix, job)
+      changes = changes + 1
+    end
   end
 end
 

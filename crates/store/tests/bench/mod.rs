@@ -138,6 +138,7 @@ pub(crate) fn new_job() -> NewJob {
         log_events: 10_000,
         log_bytes: 4 << 20,
         idempotency: None,
+        external: None,
     }
 }
 

@@ -180,6 +180,7 @@ pub(crate) fn new_job(
         delay: Duration::ZERO,
         retry: Retry { first: Duration::ZERO, longest: Duration::ZERO },
         limits: RunLimits::default(),
+        external: None,
         timeout: Duration::from_secs(20),
         deadline: Duration::from_mins(1),
         queue_timeout: Duration::from_secs(15),

@@ -163,6 +163,7 @@ pub fn new_job() -> NewJob {
         log_events: 10_000,
         log_bytes: 4 << 20,
         idempotency: None,
+        external: None,
     }
 }
 

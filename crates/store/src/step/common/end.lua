@@ -39,15 +39,29 @@ local function next_limit(job)
   return job.attempt == 0 and job.queueLimit or job.deadline
 end
 
+-- The other end: an attempt starts, with its lease, in its running place.
+local function start_attempt(prefix, job, now, random, token, lease)
+  job.status, job.attempt, job.lease, job.leaseUntil = 'processing', job.attempt + 1, token, now + lease
+  tell(prefix, job, now, random, 'started', '')
+  job.startedAt = job.at
+  save_job(job, { 'status', 'processing', 'attempt', int(job.attempt), 'lease', token, 'leaseUntil', int(job.leaseUntil),
+    'leaseMs', int(lease), 'startedAt', int(job.startedAt), 'batch', '0', 'progress', 'null', 'message', 'null',
+    'limited', int(job.limited) })
+  redis.call('HDEL', job.key, 'error', 'errorCode')
+  take_place(prefix, job)
+  redis.call('ZADD', prefix .. 'deadlines', int(next_limit(job)), job.id)
+end
+
 -- Gives back a job's running place and its lease.
 local function free_place(prefix, job)
   leave_place(prefix, job)
   redis.call('HDEL', job.key, 'lease', 'leaseUntil')
 end
 
--- The answer to an attempt's last call where the attempt isn't running any more, or nil if it is: the job was cancelled (its
--- place is freed), the call is a repeat, or the lease is lost.
+-- The answer to an attempt's last call where the attempt isn't running, or nil if it is: it has yet to start, the job was
+-- cancelled (its place is freed), the call is a repeat, or the lease is lost.
 local function over_already(prefix, job, token, now, by)
+  if is_unstarted(job, token) then return { 'start' } end
   if job.status == 'cancelled' and job.lease == token then
     leave_place(prefix, job)
     return { 'cancelled', job.leaseUntil }
@@ -102,7 +116,8 @@ local function end_if_late(prefix, job, now, random)
   local code, error
   if job.status == 'pending' and job.attempt == 0 and now >= job.queueLimit then
     code = 'unclaimed'
-    error = '"no worker took the job within ' .. (job.queueLimit - job.createdAt) / 1000 .. ' s (queueTimeout)"'
+    error = (job.external > 0 and '"nothing was reported of the job' or '"no worker took the job') .. ' within ' ..
+      (job.queueLimit - job.createdAt) / 1000 .. ' s (queueTimeout)"'
   elseif now >= job.deadline then
     code = 'timeout'
     error = '"the job did not end within ' .. (job.deadline - job.createdAt) / 1000 .. ' s (deadline)"'

@@ -3,7 +3,7 @@
 local JOB_FIELDS = { 'owner', 'task', 'status', 'lease', 'endedBy', 'mark', 'idem',
   'attempt', 'maxAttempts', 'givenBack', 'createdAt', 'startedAt', 'timeout', 'deadline', 'queueLimit', 'retention',
   'expiresAt', 'leaseUntil', 'leaseMs', 'seq', 'at', 'batch', 'logBytes', 'logMax', 'logMaxBytes', 'priority', 'retryMs',
-  'retryMaxMs', 'limited' }
+  'retryMaxMs', 'limited', 'external' }
 local FIRST_NUMBER = 8
 
 -- The job, or nil where there is none.
@@ -40,6 +40,9 @@ end
 -- Writes what is there already. For an answer that tells what an earlier call has written: WAIT covers the writes of its own
 -- connection alone, and so covers that.
 local function touch(key, owner) redis.call('HSET', key, 'owner', owner) end
+
+-- An external job that nothing was reported of yet: its first report starts its one attempt (step start).
+local function is_unstarted(job, token) return job.external > 0 and job.status == 'pending' and job.lease == token end
 
 local function int(n) return string.format('%d', n) end
 
