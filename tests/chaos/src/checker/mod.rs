@@ -19,7 +19,7 @@ mod verdict;
 mod why;
 
 #[cfg(test)]
-mod made_up;
+pub(crate) mod made_up;
 #[cfg(test)]
 mod tests;
 
