@@ -261,6 +261,31 @@ async fn a_gateway_that_stops_sends_its_clients_elsewhere_and_loses_nothing() {
     system.nothing_grows().await;
 }
 
+/// As behind an Envoy whose route has its default timeout for whole responses, but quicker.
+#[tokio::test]
+async fn who_is_cut_again_and_again_misses_and_repeats_nothing() {
+    let system = System::builder().gateways(2).start().await;
+    let gateways = [Http2::connect(system.client(0)).await, Http2::connect(system.client(1)).await];
+    let id = system.client(0).submit("count", json!({ "n": 60, "seconds": 6 })).await;
+    let (mut events, mut cursor, mut cuts) = (Vec::new(), String::new(), 0);
+    loop {
+        let mut stream = gateways[cuts % 2].stream_after(id, &cursor).await;
+        let reading = async {
+            while let Some(event) = stream.next_within(SOON).await {
+                events.push(event);
+            }
+        };
+        if tokio::time::timeout(Duration::from_millis(500), reading).await.is_ok() {
+            break;
+        }
+        cuts += 1;
+        stream.last_event_id().clone_into(&mut cursor);
+    }
+    assert!(cuts >= 5, "{cuts}");
+    assert_eq!(frames(&events), Behind::of(&system, id).await.frames().await);
+    system.nothing_grows().await;
+}
+
 #[tokio::test]
 async fn an_old_connection_is_left_and_what_is_under_way_on_it_goes_on() {
     let settings = "[stream]\nmax_age = \"2s\"\nheartbeat = \"500ms\"\nheartbeat_jitter = \"0s\"";
