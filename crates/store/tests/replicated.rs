@@ -254,7 +254,7 @@ async fn a_repeat_writes_as_well_for_wait_covers_nothing_but_writes() {
     for name in ["submit", "end", "cancel"] {
         match name {
             "submit" => {
-                assert_eq!(pair.store.submit(&job).await.unwrap(), Submitted::Replayed(claimed.job()))
+                assert_eq!(pair.store.submit(&job).await.unwrap(), Submitted::Replayed(claimed.job()));
             }
             "end" => _ = pair.store.end(&claimed.lease, &done(), None, &[]).await.unwrap(),
             _ => _ = pair.store.cancel(claimed.job(), &owner(), "no").await.unwrap_err(),
