@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use redis::{Value, cmd};
-use testkit::redis::RedisServer;
+use testkit::redis::{RedisServer, SentinelSet};
 use testkit::{eventually, eventually_ok, free_port, wait_port};
 
 use super::*;
@@ -126,6 +126,34 @@ async fn the_primary_that_the_sentinel_names_is_used_also_after_a_failover() {
 async fn sentinel_client(port: u16) -> redis::aio::MultiplexedConnection {
     let client = redis::Client::open(format!("redis://127.0.0.1:{port}")).unwrap();
     client.get_multiplexed_async_connection().await.unwrap()
+}
+
+#[tokio::test]
+async fn a_primary_that_comes_back_is_not_asked_before_the_sentinels() {
+    let set = SentinelSet::builder().append_only(false).start().await;
+    let mut options = Options::new(Target::parse(&set.url()).unwrap());
+    options.patience = Duration::from_millis(400);
+    let router = Router::new(&options, Counters::default());
+    eventually(LONG, "the first write is done", async || increment(&router).await.is_ok()).await;
+    let read = async |n: usize| {
+        let answer = cmd("GET").arg("n").query_async(&mut set.nodes()[n].client().await).await;
+        answer.unwrap_or(None::<i64>)
+    };
+    eventually(LONG, "all have it", async || {
+        read(0).await == Some(1) && read(1).await == Some(1) && read(2).await == Some(1)
+    })
+    .await;
+    let old = set.primary().await;
+    set.kill(old);
+    // It is known to be away, and nobody asks while it is replaced.
+    let _ = increment(&router).await;
+    let new = set.wait_other_primary(old).await;
+    // Empty, and for a while it thinks that it is the primary.
+    set.restart(old).await;
+    increment(&router).await.unwrap();
+    let there: Option<i64> =
+        cmd("GET").arg("n").query_async(&mut set.nodes()[new].client().await).await.unwrap();
+    assert_eq!(there, Some(2));
 }
 
 #[tokio::test]

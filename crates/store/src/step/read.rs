@@ -39,11 +39,27 @@ pub struct LogRead {
 }
 
 impl Store {
-    /// The owner, status and newest event of `job`; `None` if there is no such job.
+    /// The owner, status and newest event of `job`; `None` if there is no such job, by the word of the primary that is named.
     pub async fn peek(&self, job: JobId) -> Result<Option<Peek>, StoreError> {
         let Ok(keys) = keys_of(self.prefix(), job.partition()) else { return Ok(None) };
         let cmd = peek_command(&keys.job(job));
-        read_peek(self.router().call(keys.slot, &Request::Command(&cmd)).await?)
+        let look = async || read_peek(self.router().call(keys.slot, &Request::Command(&cmd)).await?);
+        self.surely(&keys, look).await
+    }
+
+    /// What `look` finds. That there is nothing is told to people who then never ask again, so it is believed of no server that
+    /// was a primary before: one that comes back from a crash may know nothing, and not that it was replaced.
+    async fn surely<T>(
+        &self,
+        keys: &Keys,
+        look: impl AsyncFn() -> Result<Option<T>, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
+        if let Some(found) = look().await? {
+            return Ok(Some(found));
+        }
+        // Where nobody can say who is primary, the one that is known is.
+        self.router().confirm(keys.slot).await;
+        look().await
     }
 
     /// The newest events of many logs of one partition at once, one try, each with an answer of its own: an error means "not
@@ -88,18 +104,21 @@ impl Store {
         Ok(Some(LogRead { page: read_page(&mut reply)?, ended }))
     }
 
-    /// Everything that is told of `job`; `None` if there is no such job.
+    /// Everything that is told of `job`; `None` if there is no such job, by the word of the primary that is named.
     pub async fn job(&self, job: JobId) -> Result<Option<Job>, StoreError> {
         let Ok(keys) = keys_of(self.prefix(), job.partition()) else { return Ok(None) };
         let mut cmd = redis::cmd("HMGET");
         cmd.arg(keys.job(job)).arg(JOB_FIELDS);
-        let value = self.router().call(keys.slot, &Request::Command(&cmd)).await?;
-        let Value::Array(values) = value else { return Err(unreadable(&value)) };
-        let fields = JOB_FIELDS.iter().copied().zip(values).filter_map(|(name, value)| match value {
-            Value::BulkString(bytes) => Some((name, String::from_utf8_lossy(&bytes).into_owned())),
-            _ => None,
-        });
-        read_job(job, &Fields(fields.collect()))
+        let look = async || {
+            let value = self.router().call(keys.slot, &Request::Command(&cmd)).await?;
+            let Value::Array(values) = value else { return Err(unreadable(&value)) };
+            let fields = JOB_FIELDS.iter().copied().zip(values).filter_map(|(name, value)| match value {
+                Value::BulkString(bytes) => Some((name, String::from_utf8_lossy(&bytes).into_owned())),
+                _ => None,
+            });
+            read_job(job, &Fields(fields.collect()))
+        };
+        self.surely(&keys, look).await
     }
 }
 
