@@ -18,6 +18,30 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// Judges a run, and prints its verdict.
+    pub fn of(run: &Run) -> Self {
+        let wrong = run.notes.iter().filter(|note| note.starts_with("WRONG:")).cloned().collect();
+        let name = format!("{} {}, seed {}", run.topology.name(), run.durability.name(), run.seed);
+        let outcome = Self { name, planted: run.planted.is_some(), verdict: check(run), wrong };
+        let mut out = io::stderr().lock();
+        let mut say = |line: String| _ = writeln!(out, "{line}");
+        for note in &run.notes {
+            say(format!("  {note}"));
+        }
+        for (kind, count) in outcome.verdict.by_kind() {
+            say(format!("{count} × {kind}"));
+            let of_kind = outcome.verdict.violations.iter().filter(|violation| violation.kind.name() == kind);
+            for violation in of_kind.take(SHOWN) {
+                let client = violation.client.map(|n| format!("client {n} ")).unwrap_or_default();
+                let at = violation.at_ms.map(|ms| format!("at {ms} ms ")).unwrap_or_default();
+                let about = violation.about.as_deref().unwrap_or_default();
+                say(format!("    {client}{at}{about}: {}", violation.sentence));
+            }
+        }
+        say(line(&outcome));
+        outcome
+    }
+
     /// Whether no promise was broken; where a fault was planted, whether it was found.
     pub fn is_as_it_should_be(&self) -> bool {
         if self.planted { !self.verdict.passed() } else { self.verdict.passed() && self.wrong.is_empty() }
@@ -31,25 +55,7 @@ const SHOWN: usize = 5;
 /// they are to be kept.
 pub fn judge(run: &Run, folder: &Path, keep: bool) -> Result<Outcome, RecordError> {
     run.write(&folder.join("run.json"))?;
-    let verdict = check(run);
-    let wrong = run.notes.iter().filter(|note| note.starts_with("WRONG:")).cloned().collect();
-    let name = format!("{} {}, seed {}", run.topology.name(), run.durability.name(), run.seed);
-    let outcome = Outcome { name, planted: run.planted.is_some(), verdict, wrong };
-    let mut out = io::stderr().lock();
-    let mut say = |line: String| _ = writeln!(out, "{line}");
-    for note in &run.notes {
-        say(format!("  {note}"));
-    }
-    for (kind, count) in outcome.verdict.by_kind() {
-        say(format!("{count} × {kind}"));
-        let of_kind = outcome.verdict.violations.iter().filter(|violation| violation.kind.name() == kind);
-        for violation in of_kind.take(SHOWN) {
-            let client = violation.client.map(|n| format!("client {n} ")).unwrap_or_default();
-            let at = violation.at_ms.map(|ms| format!("at {ms} ms ")).unwrap_or_default();
-            let about = violation.about.as_deref().unwrap_or_default();
-            say(format!("    {client}{at}{about}: {}", violation.sentence));
-        }
-    }
+    let outcome = Outcome::of(run);
     if outcome.is_as_it_should_be() && !keep {
         for file in fs::read_dir(folder)?.flatten() {
             if file.path().extension().is_some_and(|extension| extension == "log") {
@@ -57,7 +63,6 @@ pub fn judge(run: &Run, folder: &Path, keep: bool) -> Result<Outcome, RecordErro
             }
         }
     }
-    say(line(&outcome));
     Ok(outcome)
 }
 

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use chaos::outcome::{self, Outcome};
-use chaos::record::{Durability, Topology};
+use chaos::record::{Durability, RecordError, Run, Topology};
 use chaos::{Orders, drive};
 use clap::{Parser, ValueEnum};
 
@@ -40,6 +40,9 @@ struct Args {
     /// Where the record, the timeline and the logs go
     #[arg(long, default_value = "target/chaos")]
     out: PathBuf,
+    /// Judges the record of a run that is over, and does nothing else
+    #[arg(long, value_name = "RUN.JSON")]
+    judge: Option<PathBuf>,
     /// Keeps the parts' logs also where all was well
     #[arg(long)]
     keep: bool,
@@ -106,6 +109,12 @@ impl Args {
 #[tokio::main]
 async fn main() -> ExitCode {
     let args = Args::parse();
+    if let Some(record) = &args.judge {
+        return match Run::read(record).map(|run| Outcome::of(&run)) {
+            Ok(outcome) => verdict(&[outcome]),
+            Err(error) => failure(&error),
+        };
+    }
     let mut outcomes = Vec::new();
     for &seed in &args.seed.0 {
         let orders = args.orders(seed);
@@ -116,16 +125,22 @@ async fn main() -> ExitCode {
         let run = drive(&orders).await;
         match outcome::judge(&run, &orders.logs, args.keep) {
             Ok(outcome) => outcomes.push(outcome),
-            Err(error) => {
-                eprintln!("chaos: {error}");
-                return ExitCode::FAILURE;
-            }
+            Err(error) => return failure(&error),
         }
     }
     if outcomes.len() > 1 {
         print(&outcome::table(&outcomes));
     }
+    verdict(&outcomes)
+}
+
+fn verdict(outcomes: &[Outcome]) -> ExitCode {
     if outcomes.iter().all(Outcome::is_as_it_should_be) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn failure(error: &RecordError) -> ExitCode {
+    eprintln!("chaos: {error}");
+    ExitCode::FAILURE
 }
 
 fn print(text: &str) {
