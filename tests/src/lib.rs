@@ -7,6 +7,7 @@
 )]
 
 mod answer;
+mod apart;
 mod balancer;
 mod behind;
 mod client;
@@ -24,8 +25,10 @@ mod remote;
 mod running;
 mod system;
 mod wire;
+mod wiretap;
 
 pub use answer::Answer;
+pub use apart::Apart;
 pub use balancer::{Balancer, Balances};
 pub use behind::{Behind, Saved};
 pub use client::Client;
@@ -42,6 +45,7 @@ pub use remote::Remote;
 pub use running::Running;
 pub use system::{Builder, System, repository};
 pub use wire::{Wire, WireAnswer};
+pub use wiretap::{Reads, Wiretap};
 
 use std::time::Duration;
 
