@@ -70,7 +70,7 @@ fn assert_not_replicated(answer: &Answer, began: Instant) {
     let took = began.elapsed();
     assert_eq!(answer.problem(), (503, "not-replicated"), "{answer:?}");
     assert!(!answer.header("retry-after").is_empty());
-    assert!((Duration::from_secs(2)..Duration::from_secs(5)).contains(&took), "{took:?}");
+    assert!((Duration::from_secs(2)..Duration::from_secs(15)).contains(&took), "{took:?}");
 }
 
 #[tokio::test]
