@@ -43,23 +43,17 @@ impl Store {
     pub async fn peek(&self, job: JobId) -> Result<Option<Peek>, StoreError> {
         let Ok(keys) = keys_of(self.prefix(), job.partition()) else { return Ok(None) };
         let cmd = peek_command(&keys.job(job));
-        let look = async || read_peek(self.router().call(keys.slot, &Request::Command(&cmd)).await?);
-        self.surely(&keys, look).await
-    }
-
-    /// What `look` finds. That there is nothing is told to people who then never ask again, so it is believed of no server that
-    /// was a primary before: one that comes back from a crash may know nothing, and not that it was replaced.
-    async fn surely<T>(
-        &self,
-        keys: &Keys,
-        look: impl AsyncFn() -> Result<Option<T>, StoreError>,
-    ) -> Result<Option<T>, StoreError> {
-        if let Some(found) = look().await? {
+        if let Some(found) = read_peek(self.router().call(keys.slot, &Request::Command(&cmd)).await?)? {
             return Ok(Some(found));
         }
-        // Where nobody can say who is primary, the one that is known is.
+        self.doubt(&keys).await;
+        read_peek(self.router().call(keys.slot, &Request::Command(&cmd)).await?)
+    }
+
+    /// Before it is told that there is nothing, which people take for the last word: a server that comes back from a crash may
+    /// know nothing, and not that it was replaced. Where nobody can say who is primary, the one that is known is.
+    async fn doubt(&self, keys: &Keys) {
         self.router().confirm(keys.slot).await;
-        look().await
     }
 
     /// The newest events of many logs of one partition at once, one try, each with an answer of its own: an error means "not
@@ -109,17 +103,22 @@ impl Store {
         let Ok(keys) = keys_of(self.prefix(), job.partition()) else { return Ok(None) };
         let mut cmd = redis::cmd("HMGET");
         cmd.arg(keys.job(job)).arg(JOB_FIELDS);
-        let look = async || {
-            let value = self.router().call(keys.slot, &Request::Command(&cmd)).await?;
-            let Value::Array(values) = value else { return Err(unreadable(&value)) };
-            let fields = JOB_FIELDS.iter().copied().zip(values).filter_map(|(name, value)| match value {
-                Value::BulkString(bytes) => Some((name, String::from_utf8_lossy(&bytes).into_owned())),
-                _ => None,
-            });
-            read_job(job, &Fields(fields.collect()))
-        };
-        self.surely(&keys, look).await
+        if let Some(found) = read_fields(job, self.router().call(keys.slot, &Request::Command(&cmd)).await?)?
+        {
+            return Ok(Some(found));
+        }
+        self.doubt(&keys).await;
+        read_fields(job, self.router().call(keys.slot, &Request::Command(&cmd)).await?)
     }
+}
+
+fn read_fields(job: JobId, value: Value) -> Result<Option<Job>, StoreError> {
+    let Value::Array(values) = value else { return Err(unreadable(&value)) };
+    let fields = JOB_FIELDS.iter().copied().zip(values).filter_map(|(name, value)| match value {
+        Value::BulkString(bytes) => Some((name, String::from_utf8_lossy(&bytes).into_owned())),
+        _ => None,
+    });
+    read_job(job, &Fields(fields.collect()))
 }
 
 fn peek_command(key: &str) -> redis::Cmd {
