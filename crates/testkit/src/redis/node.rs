@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use redis::aio::MultiplexedConnection;
+use redis::cmd;
 
 use super::{RedisServer, RedisServerBuilder};
 use crate::proxy::Proxy;
@@ -72,6 +73,19 @@ impl Node {
     /// Lets it go on.
     pub fn resume(&self) {
         self.server.resume();
+    }
+
+    /// From now on its replicas get nothing of what it takes, and don't know: if it dies, that is lost, though it was
+    /// acknowledged. Ends when it is started anew.
+    pub async fn forsake_replicas(&self) {
+        let mut connection = self.client().await;
+        let orders =
+            [&["ACL", "SETUSER", "default", "-psync", "-sync"][..], &["CLIENT", "KILL", "TYPE", "replica"]];
+        for order in orders {
+            let mut command = cmd(order[0]);
+            command.arg(&order[1..]);
+            command.exec_async(&mut connection).await.expect("a server that runs takes orders");
+        }
     }
 
     /// Nothing passes the proxy any more, in either direction, as in a network that loses every packet.
