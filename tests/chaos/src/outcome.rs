@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crate::checker::{Verdict, check};
 use crate::record::{RecordError, Run};
+use crate::report::{self, Summary};
 
 /// One run's outcome.
 #[derive(Debug)]
@@ -13,6 +14,7 @@ pub struct Outcome {
     name: String,
     planted: bool,
     verdict: Verdict,
+    summary: Summary,
     /// What the driver found amiss.
     wrong: Vec<String>,
 }
@@ -22,7 +24,9 @@ impl Outcome {
     pub fn of(run: &Run) -> Self {
         let wrong = run.notes.iter().filter(|note| note.starts_with("WRONG:")).cloned().collect();
         let name = format!("{} {}, seed {}", run.topology.name(), run.durability.name(), run.seed);
-        let outcome = Self { name, planted: run.planted.is_some(), verdict: check(run), wrong };
+        let verdict = check(run);
+        let summary = Summary::of(run, &verdict);
+        let outcome = Self { name, planted: run.planted.is_some(), verdict, summary, wrong };
         let mut out = io::stderr().lock();
         let mut say = |line: String| _ = writeln!(out, "{line}");
         for note in &run.notes {
@@ -51,11 +55,12 @@ impl Outcome {
 /// Most violations that are printed of each kind.
 const SHOWN: usize = 5;
 
-/// Judges a run, prints its verdict, and leaves the record in `folder`; the parts' logs too, if anything is wrong or
+/// Judges a run, prints its verdict, and leaves the record and its report in `folder`; the parts' logs too, if anything is wrong or
 /// they are to be kept.
 pub fn judge(run: &Run, folder: &Path, keep: bool) -> Result<Outcome, RecordError> {
     run.write(&folder.join("run.json"))?;
     let outcome = Outcome::of(run);
+    report::write(run, &outcome.verdict, folder)?;
     if outcome.is_as_it_should_be() && !keep {
         for file in fs::read_dir(folder)?.flatten() {
             if file.path().extension().is_some_and(|extension| extension == "log") {
@@ -66,13 +71,10 @@ pub fn judge(run: &Run, folder: &Path, keep: bool) -> Result<Outcome, RecordErro
     Ok(outcome)
 }
 
-/// All runs, a line each, and what they come to.
+/// All runs as a table in Markdown, and what they come to.
 pub fn table(outcomes: &[Outcome]) -> String {
-    let mut text = String::new();
-    for outcome in outcomes {
-        text += &line(outcome);
-        text += "\n";
-    }
+    let summaries: Vec<_> = outcomes.iter().map(|outcome| outcome.summary.clone()).collect();
+    let text = report::table(&summaries);
     let good = outcomes.iter().filter(|outcome| outcome.is_as_it_should_be()).count();
     text + &format!("{good} of {} runs as they should be\n", outcomes.len())
 }

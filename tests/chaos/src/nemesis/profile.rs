@@ -22,12 +22,11 @@ impl Profile {
     /// The taste that brings a planted fault, by its name, to light.
     pub fn of_plant(planted: Option<&str>) -> Self {
         match planted {
-            None => Self::All,
             Some("gap-fill-off" | "dedupe-off") => Self::LostMessages,
             Some("fencing-off") => Self::SleepyWorkers,
             Some("rewind-off") => Self::Lag,
             Some(LAST_MESSAGE_DROPPED) => Self::Calm,
-            Some(_) => Self::All,
+            None | Some(_) => Self::All,
         }
     }
 }
