@@ -188,12 +188,17 @@ async fn a_window_that_is_never_opened_holds_nothing_for_long() {
     let system = System::builder().workers(0).settings(settings).start().await;
     let client = system.client(0);
     let id = client.submit("remote", Value::Null).await;
+    let long = client.submit("remote", Value::Null).await;
+    assert_eq!(client.post(&format!("/api/jobs/{id}/cancel"), &json!({})).await.status(), 202);
+    let worker = Remote::claim(client, "remote").await;
+    worker.complete("x".repeat(100_000)).await;
+    let id = client.submit("remote", Value::Null).await;
     const INITIAL_WINDOW: u16 = 4;
     for window in [0, 1, 50] {
         let before = client.count("jobcast_streams_stalled_total").await;
         let mut wire = Frames::begin(client, &[(INITIAL_WINDOW, window)]).await;
-        // A stream, and an answer that has an end.
-        for (stream, path) in [(1, format!("/api/jobs/{id}/events")), (3, format!("/api/jobs/{id}"))] {
+        // A stream, and an answer that is long and has an end.
+        for (stream, path) in [(1, format!("/api/jobs/{id}/events")), (3, format!("/api/jobs/{long}"))] {
             assert!(wire.send(&frame(Kind::Headers, 0x5, stream, &get(&path))).await);
         }
         let mut reset = vec![];
