@@ -255,14 +255,15 @@ mod tests {
         assert!(body.frame().now_or_never().is_none());
         assert_eq!(piece.copy_to_bytes(1), "o");
         assert_eq!(piece.copy_to_bytes(TOGETHER), large);
-        let next = tokio::spawn(async move {
+        let mut next = tokio::task::JoinSet::new();
+        next.spawn(async move {
             let piece = body.frame().await.unwrap().unwrap().into_data().unwrap();
             assert!(body.is_end_stream(), "the end goes with it");
             (body, piece)
         });
         tokio::task::yield_now().await;
         drop(piece);
-        let (mut body, mut piece) = next.await.unwrap();
+        let (mut body, mut piece) = next.join_next().await.unwrap().unwrap();
         assert_eq!(piece.copy_to_bytes(4), "last");
         drop(piece);
         assert!(body.frame().await.is_none());
