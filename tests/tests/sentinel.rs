@@ -53,6 +53,23 @@ async fn the_primary_dies() {
 }
 
 #[tokio::test]
+async fn what_the_primary_took_with_it_is_told() {
+    let system = start().await;
+    let set = system.redis.sentinel();
+    let running = Running::start(&system, 8, 150, 15).await;
+    let old = set.primary().await;
+    set.nodes()[old].forsake_replicas().await;
+    running.see_more().await;
+    set.kill(old);
+    set.wait_other_primary(old).await;
+    set.restart(old).await;
+    assert_eq!(running.end_told(&system).await, 16, "every browser had seen what was lost");
+    set.wait_healthy().await;
+    submissions_work(&system).await;
+    system.nothing_grows().await;
+}
+
+#[tokio::test]
 async fn the_primary_stops() {
     the_primary_is_replaced(SentinelSet::pause, async |set, n| set.resume(n)).await;
 }
