@@ -65,7 +65,7 @@ impl fmt::Display for Deed {
             Self::Refuse(target) => write!(f, "close the way to Redis of {}", name(target)),
             Self::Blackhole(target) => write!(f, "cut the way to Redis of {}", name(target)),
             Self::CloseReplies(target, every) => {
-                write!(f, "close in place of every {every}th reply at {}", name(target))
+                write!(f, "close connections in place of one reply in {every} at {}", name(target))
             }
             Self::DropMessages(target, share, _) => {
                 write!(f, "drop live messages of {share} % of channels at {}", name(target))
