@@ -170,9 +170,12 @@ async fn what_a_dead_primary_took_with_it_is_told() {
     let cluster = system.redis.cluster();
     let running = Running::start(&system, 8, 150, 15).await;
     let node = node_of(&system, running.jobs()[0]).await;
-    cluster.nodes()[node].forsake_replicas().await;
+    let replicas = cluster.replicas_of(node).await;
+    replicas.iter().for_each(|&replica| cluster.pause(replica));
+    cluster.nodes()[node].drop_replicas().await;
     running.see_more().await;
     cluster.kill(node);
+    replicas.iter().for_each(|&replica| cluster.resume(replica));
     cluster.wait_replaced(node).await;
     cluster.restart(node).await;
     let told = running.end_told(&system).await;

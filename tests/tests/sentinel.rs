@@ -58,9 +58,12 @@ async fn what_the_primary_took_with_it_is_told() {
     let set = system.redis.sentinel();
     let running = Running::start(&system, 8, 150, 15).await;
     let old = set.primary().await;
-    set.nodes()[old].forsake_replicas().await;
+    let replicas = (0..3).filter(|&n| n != old);
+    replicas.clone().for_each(|replica| set.pause(replica));
+    set.nodes()[old].drop_replicas().await;
     running.see_more().await;
     set.kill(old);
+    replicas.for_each(|replica| set.resume(replica));
     set.wait_other_primary(old).await;
     set.restart(old).await;
     assert_eq!(running.end_told(&system).await, 16, "every browser had seen what was lost");

@@ -75,17 +75,12 @@ impl Node {
         self.server.resume();
     }
 
-    /// From now on its replicas get nothing of what it takes, and don't know: if it dies, that is lost, though it was
-    /// acknowledged. Ends when it is started anew.
-    pub async fn forsake_replicas(&self) {
-        let mut connection = self.client().await;
-        let orders =
-            [&["ACL", "SETUSER", "default", "-psync", "-sync"][..], &["CLIENT", "KILL", "TYPE", "replica"]];
-        for order in orders {
-            let mut command = cmd(order[0]);
-            command.arg(&order[1..]);
-            command.exec_async(&mut connection).await.expect("a server that runs takes orders");
-        }
+    /// Closes the links to its replicas. Where these are paused, they get nothing of what it takes from now on: if it dies
+    /// before they go on, that is lost, though it was acknowledged.
+    pub async fn drop_replicas(&self) {
+        let mut order = cmd("CLIENT");
+        order.arg("KILL").arg("TYPE").arg("replica");
+        order.exec_async(&mut self.client().await).await.expect("a server that runs takes orders");
     }
 
     /// Nothing passes the proxy any more, in either direction, as in a network that loses every packet.
