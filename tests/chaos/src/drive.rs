@@ -58,10 +58,10 @@ impl Orders {
         }
     }
 
-    /// How long a job takes, if nobody disturbs it: shorter where the run is.
+    /// Jobs are shorter where the run is.
     fn load(&self) -> LoadPlan {
-        let longest = (self.seconds * 1_000 / 3).clamp(2_500, 20_000);
-        LoadPlan { jobs_a_minute: self.jobs_a_minute, job_ms: (longest / 10, longest) }
+        let longest = (self.seconds * 1_000 / 3).clamp(4_000, 20_000);
+        LoadPlan { jobs_a_minute: self.jobs_a_minute, longest_ms: longest }
     }
 }
 

@@ -94,7 +94,9 @@ impl Planner {
     /// A gateway or a worker, and its own way to Redis where it has one.
     fn process(&self, role: Role, n: u16) -> Vec<Act> {
         let has_way = u64::from(self.topology == Topology::Single);
-        self.lane(&format!("{} {n}", role.name()), (3_000, 12_000), |dice| {
+        // A worker lives long enough to end some jobs.
+        let gap = if role == Role::Worker { (5_000, 15_000) } else { (3_000, 12_000) };
+        self.lane(&format!("{} {n}", role.name()), gap, |dice| {
             let target = Target { role, n };
             let kinds = [
                 (3, 0),
