@@ -18,6 +18,17 @@ pub enum Profile {
 /// The planted fault that the harness makes itself.
 pub const LAST_MESSAGE_DROPPED: &str = "last-message-dropped";
 
+/// All faults that can be planted.
+pub const PLANTS: [&str; 7] = [
+    "gap-fill-off",
+    "dedupe-off",
+    "rewind-off",
+    "fencing-off",
+    "append-twice",
+    "always-snapshot",
+    LAST_MESSAGE_DROPPED,
+];
+
 impl Profile {
     /// The taste that brings a planted fault, by its name, to light.
     pub fn of_plant(planted: Option<&str>) -> Self {

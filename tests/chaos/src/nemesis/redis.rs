@@ -20,7 +20,7 @@ pub(super) async fn suffer(world: &World, act: &Act, faults: &Faults) {
     match (&world.redis, &act.deed) {
         (Redis::Single(server), deed) => alone(server, deed, lasts, world.clock, faults).await,
         (Redis::Sentinel(set), &Deed::SentinelKill(n)) => {
-            kill_sentinel(set, n, lasts, world.clock, faults).await
+            kill_sentinel(set, n, lasts, world.clock, faults).await;
         }
         (redis, deed @ (Deed::ReplicaKill(_) | Deed::ReplicaPause(_))) => {
             strike_replica(redis, deed, lasts, world.clock, faults).await;
