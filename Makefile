@@ -6,7 +6,7 @@ PROFILE ?= dev
 ARGS ?=
 
 # What `make chaos` runs: single, sentinel or cluster; which seeds, as 7 or 1-10; for how long; when a submission is
-# acknowledged (local or replicated); a fault to plant, as dedupe-off, if the checker is to be tried; KEEP=1 keeps all logs.
+# acknowledged (local or replicated); a fault to plant, as dedupe-off, or all, if the checker is to be tried; KEEP=1 keeps all logs.
 TOPOLOGY ?= single
 SEED ?= 1
 SEEDS ?= $(SEED)
