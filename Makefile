@@ -6,7 +6,7 @@ PROFILE ?= dev
 ARGS ?=
 
 # What `make chaos` runs: single, sentinel or cluster; which seeds, as 7 or 1-10; for how long; when a submission is
-# acknowledged (local or replicated); a fault to plant, as dedupe-off, if the checker is to be tried; KEEP=1 keeps all logs.
+# acknowledged (local or replicated); a fault to plant, as dedupe-off, or all, if the checker is to be tried; KEEP=1 keeps all logs.
 TOPOLOGY ?= single
 SEED ?= 1
 SEEDS ?= $(SEED)
@@ -16,7 +16,7 @@ PLANT ?=
 KEEP ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test chaos test-k8s test-browser screenshots sample-video lint fmt clean
+.PHONY: help setup run test test-matrix chaos test-k8s test-browser screenshots sample-video lint fmt clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ test: setup ## build and run all tests, against real Redis servers that they sta
 chaos: setup ## break a whole system at random, under load, and check what clients saw: TOPOLOGY=cluster SEED=7 CHAOS_SECONDS=60
 	@scripts/chaos --topology $(TOPOLOGY) --seed $(SEEDS) --seconds $(CHAOS_SECONDS) --durability $(DURABILITY) \
 		$(if $(PLANT),--plant $(PLANT)) $(if $(KEEP),--keep) $(ARGS)
+
+test-matrix: setup ## run what touches Redis against Valkey 9.1 and Redis 8.2 as well (a choice of it is a part of `make test`)
+	@scripts/test-matrix $(ARGS)
 
 test-k8s: setup ## check the Kubernetes manifests and the Dockerfile, without a cluster (a part of `make test`)
 	@scripts/test-k8s

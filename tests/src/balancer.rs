@@ -13,8 +13,16 @@ use crate::{Client, SOON, repository};
 pub enum Balances {
     /// `haproxy.cfg`.
     Haproxy,
+    /// The same, with HTTP/2 to the gateways.
+    HaproxyHttp2,
     /// `nginx.conf`.
     Nginx,
+}
+
+impl Balances {
+    fn is_nginx(self) -> bool {
+        self == Self::Nginx
+    }
 }
 
 /// A running load balancer. Dropping it kills it.
@@ -26,9 +34,13 @@ pub struct Balancer {
     names: [String; 2],
 }
 
+const HAPROXY: &str = r#"
+sed "$EDIT" "$EXAMPLES/haproxy.cfg" > haproxy.cfg && exec "$HAPROXY" -db -f haproxy.cfg
+"#;
+
 /// As nginx wants it: all of its files in one folder, and its own where it may write. Its own user couldn't: the folder is ours.
 const NGINX: &str = r#"
-cp "$EXAMPLES/nginx.conf" . &&
+sed "$EDIT" "$EXAMPLES/nginx.conf" > nginx.conf &&
 printf 'server %s max_fails=1 fail_timeout=1s;\n' $GATEWAYS > gateways.conf &&
 echo "listen $LISTEN; client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi;
     uwsgi_temp_path uwsgi; scgi_temp_path scgi;" > listen.conf &&
@@ -38,29 +50,41 @@ exec "$NGINX" -p "$PWD" -c "$PWD/nginx.conf" -g 'daemon off; user root;'
 impl Balancer {
     /// Starts one before two gateways, addresses as `127.0.0.1:8080`; it accepts connections when this returns.
     pub async fn start(which: Balances, gateways: [&str; 2]) -> Self {
+        Self::with(which, gateways, "", "").await
+    }
+
+    /// The same, its configuration edited by these commands of `sed`, and with `more` where it says on what it listens.
+    pub async fn with(which: Balances, gateways: [&str; 2], edit: &str, more: &str) -> Self {
+        let to_gateways =
+            if which == Balances::HaproxyHttp2 { "s/^ *server gateway.*/& proto h2/;" } else { "" };
+        let edit = format!("{to_gateways}{edit}");
         let examples = repository().join("examples/loadbalancer");
         let listen = format!("127.0.0.1:{}", free_port());
-        let process = match which {
-            Balances::Haproxy => Jobcast::builder()
-                .program(installed("haproxy"))
-                .args(["-db", "-f"])
-                .arg(examples.join("haproxy.cfg"))
-                .env("JOBCAST_LISTEN", &listen)
-                .env("JOBCAST_GATEWAY_1", gateways[0])
-                .env("JOBCAST_GATEWAY_2", gateways[1]),
-            Balances::Nginx => Jobcast::builder()
+        let process = if which.is_nginx() {
+            Jobcast::builder()
                 .program("sh")
                 .args(["-c", NGINX])
                 .env("NGINX", installed("nginx"))
-                .env("EXAMPLES", &examples)
+                .env("EDIT", edit)
                 .env("GATEWAYS", gateways.join(" "))
-                .env("LISTEN", &listen),
-        }
-        .start();
+                .env("LISTEN", format!("{listen} {more}"))
+        } else {
+            let edit = format!("{edit};s/^ *bind .*/& {more}/");
+            Jobcast::builder()
+                .program("sh")
+                .args(["-c", HAPROXY])
+                .env("HAPROXY", installed("haproxy"))
+                .env("EDIT", edit)
+                .env("JOBCAST_LISTEN", &listen)
+                .env("JOBCAST_GATEWAY_1", gateways[0])
+                .env("JOBCAST_GATEWAY_2", gateways[1])
+        };
+        let process = process.env("EXAMPLES", &examples).start();
         wait_port(&listen, SOON).await;
-        let names = match which {
-            Balances::Haproxy => ["gateways/gateway1", "gateways/gateway2"].map(str::to_owned),
-            Balances::Nginx => gateways.map(str::to_owned),
+        let names = if which.is_nginx() {
+            gateways.map(str::to_owned)
+        } else {
+            ["gateways/gateway1", "gateways/gateway2"].map(str::to_owned)
         };
         Self { process, client: Client::new(format!("http://{listen}")), names }
     }

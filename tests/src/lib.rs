@@ -7,10 +7,12 @@
 )]
 
 mod answer;
+mod apart;
 mod balancer;
 mod behind;
 mod client;
 mod counted;
+mod crowd;
 mod fold;
 mod history;
 mod http2;
@@ -23,12 +25,15 @@ mod remote;
 mod running;
 mod system;
 mod wire;
+mod wiretap;
 
 pub use answer::Answer;
+pub use apart::Apart;
 pub use balancer::{Balancer, Balances};
 pub use behind::{Behind, Saved};
 pub use client::Client;
 pub use counted::{assert_counted, assert_counted_at_once, brief, data, turns};
+pub use crowd::{Crowd, Followed, Told, Visit};
 pub use fold::{fold, told};
 pub use history::{frames, held};
 pub use http2::{Http2, Http2Answer, Http2Stream, ROOMY, Windows};
@@ -40,6 +45,7 @@ pub use remote::Remote;
 pub use running::Running;
 pub use system::{Builder, System, repository};
 pub use wire::{Wire, WireAnswer};
+pub use wiretap::{Reads, Wiretap};
 
 use std::time::Duration;
 

@@ -104,6 +104,17 @@ impl RawStream {
         }
     }
 
+    /// Reads about so many bytes, or to the body's or the connection's end. Panics when that takes longer than anything may.
+    pub async fn take(&mut self, bytes: usize) {
+        let enough = self.wire.len() + bytes;
+        let end = tokio::time::Instant::now() + SOON;
+        while !self.ended && self.wire.len() < enough {
+            if !timeout_at(end, self.more()).await.expect("more of the body in time") {
+                return;
+            }
+        }
+    }
+
     /// Reads until `enough` says so of the body; false if it came to the connection's end before. Panics when that
     /// takes longer than anything may.
     pub async fn until(&mut self, mut enough: impl FnMut(&str) -> bool) -> bool {

@@ -165,6 +165,27 @@ async fn a_primary_dies_under_running_jobs() {
 }
 
 #[tokio::test]
+async fn what_a_dead_primary_took_with_it_is_told() {
+    let system = start().await;
+    let cluster = system.redis.cluster();
+    let running = Running::start(&system, 8, 150, 15).await;
+    let node = node_of(&system, running.jobs()[0]).await;
+    let replicas = cluster.replicas_of(node).await;
+    replicas.iter().for_each(|&replica| cluster.pause(replica));
+    cluster.nodes()[node].drop_replicas().await;
+    running.see_more().await;
+    cluster.kill(node);
+    replicas.iter().for_each(|&replica| cluster.resume(replica));
+    cluster.wait_replaced(node).await;
+    cluster.restart(node).await;
+    let told = running.end_told(&system).await;
+    assert!(told >= 2, "at both gateways the browsers of the first job at least");
+    cluster.wait_healthy().await;
+    submissions_work_everywhere(&system).await;
+    system.nothing_grows().await;
+}
+
+#[tokio::test]
 async fn a_primary_stops_under_running_jobs_and_comes_back_to_find_itself_replaced() {
     let system = start().await;
     let cluster = system.redis.cluster();

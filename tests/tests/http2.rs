@@ -188,12 +188,17 @@ async fn a_window_that_is_never_opened_holds_nothing_for_long() {
     let system = System::builder().workers(0).settings(settings).start().await;
     let client = system.client(0);
     let id = client.submit("remote", Value::Null).await;
+    let long = client.submit("remote", Value::Null).await;
+    assert_eq!(client.post(&format!("/api/jobs/{id}/cancel"), &json!({})).await.status(), 202);
+    let worker = Remote::claim(client, "remote").await;
+    worker.complete("x".repeat(100_000)).await;
+    let id = client.submit("remote", Value::Null).await;
     const INITIAL_WINDOW: u16 = 4;
     for window in [0, 1, 50] {
         let before = client.count("jobcast_streams_stalled_total").await;
         let mut wire = Frames::begin(client, &[(INITIAL_WINDOW, window)]).await;
-        // A stream, and an answer that has an end.
-        for (stream, path) in [(1, format!("/api/jobs/{id}/events")), (3, format!("/api/jobs/{id}"))] {
+        // A stream, and an answer that is long and has an end.
+        for (stream, path) in [(1, format!("/api/jobs/{id}/events")), (3, format!("/api/jobs/{long}"))] {
             assert!(wire.send(&frame(Kind::Headers, 0x5, stream, &get(&path))).await);
         }
         let mut reset = vec![];
@@ -258,6 +263,31 @@ async fn a_gateway_that_stops_sends_its_clients_elsewhere_and_loses_nothing() {
         events.extend(rest.collect_to_end(SOON).await);
         assert_eq!(frames(&events), truth);
     }
+    system.nothing_grows().await;
+}
+
+/// As behind an Envoy whose route has its default timeout for whole responses, but quicker.
+#[tokio::test]
+async fn who_is_cut_again_and_again_misses_and_repeats_nothing() {
+    let system = System::builder().gateways(2).start().await;
+    let gateways = [Http2::connect(system.client(0)).await, Http2::connect(system.client(1)).await];
+    let id = system.client(0).submit("count", json!({ "n": 60, "seconds": 6 })).await;
+    let (mut events, mut cursor, mut cuts) = (Vec::new(), String::new(), 0);
+    loop {
+        let mut stream = gateways[cuts % 2].stream_after(id, &cursor).await;
+        let reading = async {
+            while let Some(event) = stream.next_within(SOON).await {
+                events.push(event);
+            }
+        };
+        if tokio::time::timeout(Duration::from_millis(500), reading).await.is_ok() {
+            break;
+        }
+        cuts += 1;
+        stream.last_event_id().clone_into(&mut cursor);
+    }
+    assert!(cuts >= 5, "{cuts}");
+    assert_eq!(frames(&events), Behind::of(&system, id).await.frames().await);
     system.nothing_grows().await;
 }
 

@@ -8,6 +8,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -15,26 +16,43 @@ use testkit::sse::{Follower, check_history};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use whole::{Balancer, Balances, Client, Remote, SOON, System, assert_counted_at_once, frames};
+use whole::{Balancer, Balances, Client, Http2, Remote, SOON, System, assert_counted_at_once, frames};
 
-/// The same promise, kept by both.
-macro_rules! by_both {
-    ($($(#[$doc:meta])* $name:ident;)*) => {
-        mod haproxy {
-            $($(#[$doc])* #[tokio::test] async fn $name() { super::$name(whole::Balances::Haproxy).await; })*
-        }
-        mod nginx {
-            $($(#[$doc])* #[tokio::test] async fn $name() { super::$name(whole::Balances::Nginx).await; })*
-        }
+/// The same promise, kept by several: each a module of its own.
+macro_rules! kept {
+    ($($by:ident as $which:ident: $($name:ident,)*;)*) => {
+        $(mod $by {
+            $(#[tokio::test] async fn $name() { super::$name(whole::Balances::$which).await; })*
+        })*
     };
 }
 
-by_both! {
-    each_event_passes_before_the_next_is_made;
-    a_gateway_killed_in_mid_stream_is_not_noticed;
-    gateways_rolled_one_after_the_other_are_not_noticed;
-    a_get_without_an_answer_is_repeated_and_a_post_is_not;
-    the_largest_payload_passes_and_metrics_and_tokens_stay_inside;
+kept! {
+    haproxy as Haproxy:
+        each_event_passes_before_the_next_is_made,
+        a_gateway_killed_in_mid_stream_is_not_noticed,
+        gateways_rolled_one_after_the_other_are_not_noticed,
+        the_largest_payload_passes_and_metrics_and_tokens_stay_inside,
+        a_heartbeat_is_enough_to_keep_a_stream,
+        a_get_without_an_answer_is_repeated_and_a_post_is_not,
+        clients_may_speak_http2,
+    ;
+    haproxy_http2 as HaproxyHttp2:
+        each_event_passes_before_the_next_is_made,
+        a_gateway_killed_in_mid_stream_is_not_noticed,
+        gateways_rolled_one_after_the_other_are_not_noticed,
+        the_largest_payload_passes_and_metrics_and_tokens_stay_inside,
+        a_heartbeat_is_enough_to_keep_a_stream,
+    ;
+    nginx as Nginx:
+        each_event_passes_before_the_next_is_made,
+        a_gateway_killed_in_mid_stream_is_not_noticed,
+        gateways_rolled_one_after_the_other_are_not_noticed,
+        the_largest_payload_passes_and_metrics_and_tokens_stay_inside,
+        a_heartbeat_is_enough_to_keep_a_stream,
+        a_get_without_an_answer_is_repeated_and_a_post_is_not,
+        clients_may_speak_http2,
+    ;
 }
 
 /// The address of a client's gateway.
@@ -44,7 +62,13 @@ fn address(client: &Client) -> String {
 
 /// A balancer before the first two gateways of `system`.
 async fn before(which: Balances, system: &System) -> Balancer {
-    Balancer::start(which, [&address(system.client(0)), &address(system.client(1))]).await
+    before_edited(which, system, "", "").await
+}
+
+/// The same with its configuration edited.
+async fn before_edited(which: Balances, system: &System, edit: &str, more: &str) -> Balancer {
+    let gateways = [address(system.client(0)), address(system.client(1))];
+    Balancer::with(which, gateways.each_ref().map(String::as_str), edit, more).await
 }
 
 /// Nothing but the event itself can push it through: no heartbeat comes in time, and nothing follows.
@@ -72,6 +96,64 @@ async fn each_event_passes_before_the_next_is_made(which: Balances) {
     worker.complete(Value::Null).await;
     events.extend(stream.collect_to_end(SOON).await);
     check_history(&events).unwrap();
+    system.nothing_grows().await;
+}
+
+/// The balancer gives up what is silent for 3 s; the stream's only events are ten seconds apart.
+async fn a_heartbeat_is_enough_to_keep_a_stream(which: Balances) {
+    let settings = "[stream]\nheartbeat = \"1s\"\nheartbeat_jitter = \"0s\"";
+    let system = System::builder().gateways(2).workers(0).settings(settings).start().await;
+    let short = "s/\\(timeout client\\|timeout server\\|set-timeout server\\|proxy_read_timeout\\|send_timeout\\) [0-9]*s/\\1 3s/";
+    let balancer = before_edited(which, &system, short, "").await;
+    let id = balancer.client().submit("remote", Value::Null).await;
+    let mut stream = balancer.client().stream(id).await;
+    let mut events = vec![stream.next_within(SOON).await.unwrap()];
+    let silence = tokio::time::timeout(Duration::from_secs(10), stream.next()).await;
+    assert!(silence.is_err(), "neither an event nor an end: {silence:?}");
+    assert!(stream.comments().len() >= 5);
+    Remote::claim(balancer.client(), "remote").await.complete(Value::Null).await;
+    events.extend(stream.collect_to_end(SOON).await);
+    check_history(&events).unwrap();
+}
+
+/// As browsers do, who have TLS in between: all of a page's streams on one connection.
+async fn clients_may_speak_http2(which: Balances) {
+    let settings = "[stream]\nheartbeat = \"5m\"\nheartbeat_jitter = \"0s\"";
+    let system = System::builder().gateways(2).workers(0).settings(settings).start().await;
+    let (edit, more) = match which {
+        Balances::Nginx => ("", "http2"),
+        Balances::Haproxy | Balances::HaproxyHttp2 => ("s/^ *server gateway.*/& proto h2/", "proto h2"),
+    };
+    let balancer = before_edited(which, &system, edit, more).await;
+    let http2 = Http2::connect(balancer.client()).await;
+    let accepted =
+        http2.post("/api/jobs", &json!({ "task": "remote", "payload": "x".repeat(1_000_000) })).await;
+    let id = accepted.json()["jobId"].as_str().unwrap().parse().unwrap();
+    let mut streams = Vec::new();
+    for _ in 0..20 {
+        let mut stream = http2.stream(id).await;
+        stream.next_within(SOON).await.unwrap();
+        streams.push(stream);
+    }
+    for gateway in [system.client(0), system.client(1)] {
+        assert!(gateway.count("jobcast_open_streams").await >= 5, "streams are spread over the gateways");
+    }
+    let worker = Remote::claim(system.client(0), "remote").await;
+    for n in 0..20 {
+        worker.output(n).await;
+        for stream in &mut streams {
+            while whole::data(&stream.next_within(SOON).await.expect("here before the next is made"))["output"]
+                != n
+            {}
+        }
+    }
+    worker.complete(Value::Null).await;
+    for stream in &mut streams {
+        assert_eq!(stream.collect_to_end(SOON).await.last().unwrap().event, "completed");
+        assert_eq!(stream.ended, Some(Ok(())));
+    }
+    let large = json!({ "task": "remote", "payload": "x".repeat(1_500_000) });
+    assert_eq!(http2.post("/api/jobs", &large).await.problem(), (413, "too-large".into()));
     system.nothing_grows().await;
 }
 

@@ -53,6 +53,26 @@ async fn the_primary_dies() {
 }
 
 #[tokio::test]
+async fn what_the_primary_took_with_it_is_told() {
+    let system = start().await;
+    let set = system.redis.sentinel();
+    let running = Running::start(&system, 8, 150, 15).await;
+    let old = set.primary().await;
+    let replicas = (0..3).filter(|&n| n != old);
+    replicas.clone().for_each(|replica| set.pause(replica));
+    set.nodes()[old].drop_replicas().await;
+    running.see_more().await;
+    set.kill(old);
+    replicas.for_each(|replica| set.resume(replica));
+    set.wait_other_primary(old).await;
+    set.restart(old).await;
+    assert_eq!(running.end_told(&system).await, 16, "every browser had seen what was lost");
+    set.wait_healthy().await;
+    submissions_work(&system).await;
+    system.nothing_grows().await;
+}
+
+#[tokio::test]
 async fn the_primary_stops() {
     the_primary_is_replaced(SentinelSet::pause, async |set, n| set.resume(n)).await;
 }

@@ -8,14 +8,18 @@
 
 use model::JobId;
 use serde_json::{Value, json};
-use testkit::sse::{Event, check_history};
+use testkit::sse::{Event, SseStream, check_history};
 use whole::{Behind, Client, RawStream, Remote, SOON, System, frames};
 
 const OUTPUTS: usize = 5000;
 
 /// A stream that has read its job's first events, and from there on reads nothing by itself.
 async fn lazy(client: &Client, id: JobId) -> (RawStream, Vec<Event>) {
-    let mut stream = RawStream::with_buffer(&client.events_url(id), &[], Some(4096)).await;
+    lazy_at(&client.events_url(id)).await
+}
+
+async fn lazy_at(url: &str) -> (RawStream, Vec<Event>) {
+    let mut stream = RawStream::with_buffer(url, &[], Some(4096)).await;
     assert!(stream.until(|body| body.contains("event: started") && body.ends_with("\n\n")).await);
     let events = stream.events();
     (stream, events)
@@ -111,18 +115,28 @@ async fn who_takes_nothing_is_cut_and_counted_though_the_system_would_hold_it_al
     let id = client.submit("remote", Value::Null).await;
     let worker = Remote::claim(client, "remote").await;
     let (mut stream, mut events) = lazy(client, id).await;
+    // One that might be of several jobs is no other.
+    let several = client.url(&format!("/api/events?job={id}"));
+    let (mut of_several, mut events_of_several) = lazy_at(&several).await;
     // More than the client's system takes for it, less than ours does.
     worker.outputs((0..100).map(|n| json!([n, "x".repeat(1000)]))).await;
-    testkit::eventually(SOON, "it is cut and counted", async || {
-        client.count("jobcast_streams_stalled_total").await == 1
+    testkit::eventually(SOON, "both are cut and counted", async || {
+        client.count("jobcast_streams_stalled_total").await == 2
             && client.count("jobcast_open_streams").await == 0
     })
     .await;
     worker.complete(Value::Null).await;
-    events.extend(stream.events_to_end().await);
-    assert!(!stream.ended(), "it was cut, not ended");
-    let last = &events.last().unwrap().last_event_id;
-    events.extend(client.stream_after(id, last).await.collect_to_end(SOON).await);
+    for (stream, events, url) in [
+        (&mut stream, &mut events, client.events_url(id)),
+        (&mut of_several, &mut events_of_several, several),
+    ] {
+        events.extend(stream.events_to_end().await);
+        assert!(!stream.ended(), "it was cut, not ended");
+        let again = SseStream::builder(url).last_event_id(&events.last().unwrap().last_event_id);
+        events.extend(again.open().await.collect_to_end(SOON).await);
+    }
     assert_eq!(frames(&events), Behind::of(&system, id).await.frames().await);
+    let data = |events: &[Event]| events.iter().map(|event| event.data.clone()).collect::<Vec<_>>();
+    assert_eq!(data(&events_of_several), data(&events));
     system.nothing_grows().await;
 }

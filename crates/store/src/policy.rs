@@ -122,6 +122,19 @@ mod tests {
         assert!(both[1].starts_with("has no persistence"), "{both:?}");
     }
 
+    #[test]
+    fn replicas_that_are_in_step_count() {
+        let info = "role:master\r\nconnected_slaves:3\r\nslave0:ip=a,port=1,state=online,offset=9,lag=0\r\n\
+                    slave1:ip=b,port=1,state=wait_bgsave,offset=0,lag=0\r\nslave2:ip=c,port=1,state=online,offset=9,lag=1\r\n";
+        for (wanted, said) in
+            [(1, None), (2, None), (3, Some("has 2 replicas of the 3 that")), (4, Some("has 2 replicas"))]
+        {
+            let sentence = judge_replicas(info, wanted);
+            let is_so = sentence.as_ref().map(|sentence| sentence.starts_with(said.unwrap_or("nothing")));
+            assert_eq!(is_so, said.map(|_| true), "{wanted}: {sentence:?}");
+        }
+    }
+
     async fn said(server: &RedisServer) -> Vec<String> {
         let store = Store::new(Options::new(Target::parse(&server.url()).unwrap()));
         store.check_policy().await.unwrap()

@@ -96,7 +96,7 @@ fn keyed(key: &str) -> NewJob {
 fn assert_missing<T: std::fmt::Debug>(error: &StoreError, began: Instant, all: &T) {
     assert!(matches!(error, StoreError::NotReplicated { have: 0, want: 1 }), "{all:?}");
     let took = began.elapsed();
-    assert!((WITHIN..WITHIN + Duration::from_secs(2)).contains(&took), "{took:?}: {all:?}");
+    assert!((WITHIN..WITHIN + Duration::from_secs(10)).contains(&took), "{took:?}: {all:?}");
 }
 
 async fn assert_submission_missing(store: &Store, job: &NewJob) {
@@ -254,7 +254,7 @@ async fn a_repeat_writes_as_well_for_wait_covers_nothing_but_writes() {
     for name in ["submit", "end", "cancel"] {
         match name {
             "submit" => {
-                assert_eq!(pair.store.submit(&job).await.unwrap(), Submitted::Replayed(claimed.job()))
+                assert_eq!(pair.store.submit(&job).await.unwrap(), Submitted::Replayed(claimed.job()));
             }
             "end" => _ = pair.store.end(&claimed.lease, &done(), None, &[]).await.unwrap(),
             _ => _ = pair.store.cancel(claimed.job(), &owner(), "no").await.unwrap_err(),
@@ -290,27 +290,36 @@ async fn whoever_waits_for_replicas_holds_up_nobody_else() {
     let pair = Pair::start().await;
     let claimed = pair.running().await;
     pair.replica.pause();
+    let within = Duration::from_secs(3);
+    let mut options = options(&pair.primary.url(), 1);
+    options.durability = Durability::Replicated(Replication { replicas: 1, within });
+    options.patience = within * 5;
+    let store = Store::new(options);
     // More than there are connections.
     let mut calls = JoinSet::new();
-    for _ in 0..300 {
-        let store = pair.store.clone();
+    for _ in 0..200 {
+        let store = store.clone();
         calls.spawn(async move { store.submit(&new_job()).await });
     }
+    let mut redis = pair.primary.client().await;
+    eventually_ok(LONG, "as many as may wait", async || {
+        let info: String = cmd("INFO").arg("clients").query_async(&mut redis).await.unwrap();
+        if info.contains("blocked_clients:128\r") { Ok(()) } else { Err(info) }
+    })
+    .await;
     // What isn't acknowledged goes by the shared connection.
-    tokio::time::sleep(WITHIN / 4).await;
     let began = Instant::now();
-    pair.store.renew(&claimed.lease).await.unwrap();
-    pair.store.job(claimed.job()).await.unwrap().unwrap();
-    assert!(matches!(pair.store.sweep(model::Partition(0), "test", &SWEEP).await, Ok(Swept::Changed(_))));
-    assert!(began.elapsed() < WITHIN * 2, "{:?}", began.elapsed());
+    store.renew(&claimed.lease).await.unwrap();
+    store.job(claimed.job()).await.unwrap().unwrap();
+    assert!(matches!(store.sweep(model::Partition(0), "test", &SWEEP).await, Ok(Swept::Changed(_))));
+    assert!(began.elapsed() < within, "{:?}", began.elapsed());
     for answer in calls.join_all().await {
         assert!(
             matches!(answer, Err(SubmitError::Store(StoreError::NotReplicated { .. }))),
             "within the patience all have their turn: {answer:?}"
         );
     }
-    assert!(pair.store.is_up());
-    let mut redis = pair.primary.client().await;
+    assert!(store.is_up());
     let clients: String = cmd("CLIENT").arg("LIST").query_async(&mut redis).await.unwrap();
     assert!(clients.lines().count() < 140, "{}", clients.lines().count());
 }

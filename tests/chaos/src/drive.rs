@@ -1,6 +1,5 @@
 //! A run from start to quiescence: world, load, clients, nemesis; then peace, and what is left is read.
 
-use std::collections::HashSet;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::client::{Crowd, CrowdPlan, Work};
+use crate::client::{Crowd, CrowdPlan, Known, Work};
 use crate::load::{Load, LoadPlan, harvest};
 use crate::nemesis::{Faults, LAST_MESSAGE_DROPPED, Nemesis, Profile, Schedule};
 use crate::record::{Durability, Run, Topology};
@@ -58,10 +57,10 @@ impl Orders {
         }
     }
 
-    /// How long a job takes, if nobody disturbs it: shorter where the run is.
+    /// Jobs are shorter where the run is.
     fn load(&self) -> LoadPlan {
-        let longest = (self.seconds * 1_000 / 3).clamp(2_500, 20_000);
-        LoadPlan { jobs_a_minute: self.jobs_a_minute, job_ms: (longest / 10, longest) }
+        let longest = (self.seconds * 1_000 / 3).clamp(4_000, 20_000);
+        LoadPlan { jobs_a_minute: self.jobs_a_minute, longest_ms: longest }
     }
 }
 
@@ -136,30 +135,27 @@ async fn settle(world: &World, load: &Load, crowd: &Crowd, work: &Work, deadline
     let end_ms = world.clock.now_ms() + u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
     let mut next_ms = world.clock.now_ms() + 5_000;
     loop {
-        let open = work.open();
-        for job in open.iter().take(50) {
-            let url = format!("http://{}/api/jobs/{}", world.address(), job.id);
-            let Ok(answer) = http.get(url).bearer_auth(KEYS[job.tenant].key).send().await else { continue };
-            let (is_gone, body) = (answer.status() == 404, answer.text().await.unwrap_or_default());
-            if is_gone || ["completed", "failed", "cancelled"].iter().any(|end| is_status(&body, end)) {
-                work.ended(&job.id);
-            }
-        }
+        look_after(world, &http, work, work.open().into_iter().take(50)).await;
         let quiet_ms = world.clock.now_ms().saturating_sub(crowd.seen().feed_at_ms.load(Ordering::Relaxed));
         // The feeds never end: that they are silent for longer than lost messages may stay unseen is their end.
         let is_quiet = quiet_ms > 6_000;
-        if open.is_empty() && load.pending() == 0 && crowd.following() == 0 && is_quiet {
-            return Vec::new();
+        if work.open().is_empty() && load.pending() == 0 && crowd.following() == 0 && is_quiet {
+            // Who saw an end has left, and Redis may have lost it since.
+            look_after(world, &http, work, work.all().into_iter()).await;
+            if work.open().is_empty() {
+                return Vec::new();
+            }
         }
-        let now_ms = world.clock.now_ms();
+        let (open, now_ms) = (work.open(), world.clock.now_ms());
         if now_ms > end_ms {
-            let jobs: HashSet<_> = open.iter().map(|job| &job.id).collect();
+            let jobs: Vec<_> = open.iter().map(|job| job.id.as_str()).collect();
             return vec![format!(
-                "WRONG: after {deadline:?} of peace {} requests have no answer, {} clients still follow, and {} jobs haven't \
-                 ended: {jobs:?}",
+                "WRONG: after {deadline:?} of peace {} requests have no answer, {} clients still follow, {quiet_ms} ms ago a \
+                 feed went on, and {} jobs haven't ended: {}",
                 load.pending(),
                 crowd.following(),
-                jobs.len()
+                jobs.len(),
+                jobs.join(" ")
             )];
         }
         if now_ms > next_ms {
@@ -167,6 +163,21 @@ async fn settle(world: &World, load: &Load, crowd: &Crowd, work: &Work, deadline
             say(world, &format!("{} jobs open, {} clients follow", open.len(), crowd.following()));
         }
         sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// Polls `jobs`, and notes which have ended and which haven't.
+async fn look_after(world: &World, http: &reqwest::Client, work: &Work, jobs: impl Iterator<Item = Known>) {
+    for job in jobs {
+        let url = format!("http://{}/api/jobs/{}", world.address(), job.id);
+        let Ok(answer) = http.get(url).bearer_auth(KEYS[job.tenant].key).send().await else { continue };
+        let (status, body) = (answer.status(), answer.text().await.unwrap_or_default());
+        let has_ended = ["completed", "failed", "cancelled"].iter().any(|end| is_status(&body, end));
+        if status == 404 || has_ended {
+            work.ended(&job.id);
+        } else if status == 200 {
+            work.reopened(&job.id);
+        }
     }
 }
 

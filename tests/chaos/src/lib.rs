@@ -12,6 +12,7 @@ pub mod nemesis;
 mod opaque;
 pub mod outcome;
 pub mod record;
+pub mod report;
 pub mod world;
 
 pub use drive::{Orders, drive};

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crate::checker::{Verdict, check};
 use crate::record::{RecordError, Run};
+use crate::report::{self, Summary};
 
 /// One run's outcome.
 #[derive(Debug)]
@@ -13,11 +14,38 @@ pub struct Outcome {
     name: String,
     planted: bool,
     verdict: Verdict,
+    summary: Summary,
     /// What the driver found amiss.
     wrong: Vec<String>,
 }
 
 impl Outcome {
+    /// Judges a run, and prints its verdict.
+    pub fn of(run: &Run) -> Self {
+        let wrong = run.notes.iter().filter(|note| note.starts_with("WRONG:")).cloned().collect();
+        let name = format!("{} {}, seed {}", run.topology.name(), run.durability.name(), run.seed);
+        let verdict = check(run);
+        let summary = Summary::of(run, &verdict);
+        let outcome = Self { name, planted: run.planted.is_some(), verdict, summary, wrong };
+        let mut out = io::stderr().lock();
+        let mut say = |line: String| _ = writeln!(out, "{line}");
+        for note in &run.notes {
+            say(format!("  {note}"));
+        }
+        for (kind, count) in outcome.verdict.by_kind() {
+            say(format!("{count} × {kind}"));
+            let of_kind = outcome.verdict.violations.iter().filter(|violation| violation.kind.name() == kind);
+            for violation in of_kind.take(SHOWN) {
+                let client = violation.client.map(|n| format!("client {n} ")).unwrap_or_default();
+                let at = violation.at_ms.map(|ms| format!("at {ms} ms ")).unwrap_or_default();
+                let about = violation.about.as_deref().unwrap_or_default();
+                say(format!("    {client}{at}{about}: {}", violation.sentence));
+            }
+        }
+        say(line(&outcome));
+        outcome
+    }
+
     /// Whether no promise was broken; where a fault was planted, whether it was found.
     pub fn is_as_it_should_be(&self) -> bool {
         if self.planted { !self.verdict.passed() } else { self.verdict.passed() && self.wrong.is_empty() }
@@ -27,29 +55,12 @@ impl Outcome {
 /// Most violations that are printed of each kind.
 const SHOWN: usize = 5;
 
-/// Judges a run, prints its verdict, and leaves the record in `folder`; the parts' logs too, if anything is wrong or
+/// Judges a run, prints its verdict, and leaves the record and its report in `folder`; the parts' logs too, if anything is wrong or
 /// they are to be kept.
 pub fn judge(run: &Run, folder: &Path, keep: bool) -> Result<Outcome, RecordError> {
     run.write(&folder.join("run.json"))?;
-    let verdict = check(run);
-    let wrong = run.notes.iter().filter(|note| note.starts_with("WRONG:")).cloned().collect();
-    let name = format!("{} {}, seed {}", run.topology.name(), run.durability.name(), run.seed);
-    let outcome = Outcome { name, planted: run.planted.is_some(), verdict, wrong };
-    let mut out = io::stderr().lock();
-    let mut say = |line: String| _ = writeln!(out, "{line}");
-    for note in &run.notes {
-        say(format!("  {note}"));
-    }
-    for (kind, count) in outcome.verdict.by_kind() {
-        say(format!("{count} × {kind}"));
-        let of_kind = outcome.verdict.violations.iter().filter(|violation| violation.kind.name() == kind);
-        for violation in of_kind.take(SHOWN) {
-            let client = violation.client.map(|n| format!("client {n} ")).unwrap_or_default();
-            let at = violation.at_ms.map(|ms| format!("at {ms} ms ")).unwrap_or_default();
-            let about = violation.about.as_deref().unwrap_or_default();
-            say(format!("    {client}{at}{about}: {}", violation.sentence));
-        }
-    }
+    let outcome = Outcome::of(run);
+    report::write(run, &outcome.verdict, folder)?;
     if outcome.is_as_it_should_be() && !keep {
         for file in fs::read_dir(folder)?.flatten() {
             if file.path().extension().is_some_and(|extension| extension == "log") {
@@ -57,17 +68,13 @@ pub fn judge(run: &Run, folder: &Path, keep: bool) -> Result<Outcome, RecordErro
             }
         }
     }
-    say(line(&outcome));
     Ok(outcome)
 }
 
-/// All runs, a line each, and what they come to.
+/// All runs as a table in Markdown, and what they come to.
 pub fn table(outcomes: &[Outcome]) -> String {
-    let mut text = String::new();
-    for outcome in outcomes {
-        text += &line(outcome);
-        text += "\n";
-    }
+    let summaries: Vec<_> = outcomes.iter().map(|outcome| outcome.summary.clone()).collect();
+    let text = report::table(&summaries);
     let good = outcomes.iter().filter(|outcome| outcome.is_as_it_should_be()).count();
     text + &format!("{good} of {} runs as they should be\n", outcomes.len())
 }

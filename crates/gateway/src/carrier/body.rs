@@ -97,7 +97,7 @@ impl EventBody {
         // Each stream its own, so that those that were cut off together don't come back together.
         let mut ready = VecDeque::from([retry(jittered(config.retry, 0.5, 1.5))]);
         ready.extend(lead);
-        let slot = rand::random_range(0..usize::MAX);
+        let slot = app.pulse().slot();
         app.metrics().open_streams.inc();
         Self {
             slot,

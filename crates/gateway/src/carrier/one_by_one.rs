@@ -21,6 +21,9 @@ use tokio::time::Instant;
 /// What is ready together goes together, up to about so many bytes.
 const TOGETHER: usize = 16 * 1024;
 
+/// The most that may be handed over together with the body's end, after which nobody watches it any more.
+const LAST: usize = 16 * 1024;
+
 /// How far the client has taken what it was sent. Clones are the same.
 #[derive(Clone, Debug)]
 pub(crate) struct Taken(Arc<Inner>);
@@ -109,6 +112,8 @@ pub(crate) struct OneByOne<B: HttpBody> {
     /// What came after a piece that was gathered, and doesn't go with it.
     next: Option<Result<Frame<Bytes>, B::Error>>,
     over: bool,
+    /// What was handed over last takes the end along.
+    ends: bool,
     _place: OwnedSemaphorePermit,
 }
 
@@ -116,7 +121,7 @@ impl<B: HttpBody<Data = Bytes> + Unpin> OneByOne<B> {
     /// `body`; `place` is held for as long as it lasts.
     pub(crate) fn new(body: B, taken: Taken, place: OwnedSemaphorePermit) -> Self {
         let over = body.is_end_stream();
-        Self { body, taken, next: None, over, _place: place }
+        Self { body, taken, next: None, over, ends: over, _place: place }
     }
 
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
@@ -132,7 +137,21 @@ impl<B: HttpBody<Data = Bytes> + Unpin> OneByOne<B> {
         frame
     }
 
-    fn hand_over(&self, parts: VecDeque<Bytes>, left: usize) -> Frame<Piece> {
+    fn hand_over(&mut self, mut parts: VecDeque<Bytes>, mut left: usize) -> Frame<Piece> {
+        self.over |= self.body.is_end_stream();
+        // The end goes with the last piece: who knows the length may be gone before it comes alone, and a balancer would
+        // say that it left in the middle. So a long one is cut.
+        if self.over
+            && self.next.is_none()
+            && left > LAST
+            && let Some(mut last) = parts.pop_back()
+        {
+            let tail = last.split_off(last.len().saturating_sub(LAST));
+            left -= tail.len();
+            parts.extend((!last.is_empty()).then_some(last));
+            self.next = Some(Ok(Frame::data(tail)));
+        }
+        self.ends = self.over && self.next.is_none();
         self.taken.moves();
         self.taken.0.waits.store(true, Ordering::Release);
         Frame::data(Piece { parts, left, taken: self.taken.clone() })
@@ -189,10 +208,8 @@ where
         Poll::Ready(Some(Ok(this.hand_over(parts, left))))
     }
 
-    /// Said of an empty body alone: others end with a frame of their own, after all is written, so that nothing of them is left
-    /// to a connection that nobody watches.
     fn is_end_stream(&self) -> bool {
-        self.over && self.next.is_none() && !self.taken.0.waits.load(Ordering::Acquire)
+        self.ends
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -238,19 +255,35 @@ mod tests {
         assert!(body.frame().now_or_never().is_none());
         assert_eq!(piece.copy_to_bytes(1), "o");
         assert_eq!(piece.copy_to_bytes(TOGETHER), large);
-        let next = tokio::spawn(async move {
+        let mut next = tokio::task::JoinSet::new();
+        next.spawn(async move {
             let piece = body.frame().await.unwrap().unwrap().into_data().unwrap();
-            assert!(!body.is_end_stream(), "the end has a frame of its own");
+            assert!(body.is_end_stream(), "the end goes with it");
             (body, piece)
         });
         tokio::task::yield_now().await;
         drop(piece);
-        let (mut body, mut piece) = next.await.unwrap();
+        let (mut body, mut piece) = next.join_next().await.unwrap().unwrap();
         assert_eq!(piece.copy_to_bytes(4), "last");
         drop(piece);
         assert!(body.frame().await.is_none());
-        assert!(body.is_end_stream());
         assert_eq!(taken.nothing_since(), None);
+    }
+
+    #[tokio::test]
+    async fn the_end_goes_with_the_last_piece_which_is_no_long_one() {
+        for (length, cut) in
+            [(4, vec![4]), (LAST, vec![LAST]), (LAST + 1, vec![1, LAST]), (9 * LAST, vec![8 * LAST, LAST])]
+        {
+            let (mut body, _) = one_by_one(Body::from("x".repeat(length)));
+            for (index, &piece) in cut.iter().enumerate() {
+                assert!(!body.is_end_stream());
+                let mut data = body.frame().await.unwrap().unwrap().into_data().unwrap();
+                assert_eq!(data.remaining(), piece, "{length}");
+                assert_eq!(body.is_end_stream(), index + 1 == cut.len(), "{length}");
+                data.advance(piece);
+            }
+        }
     }
 
     #[tokio::test]

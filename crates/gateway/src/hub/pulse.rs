@@ -1,7 +1,7 @@
 //! The node's one clock for streams: heartbeats, the end of old streams, and the spread of a drain.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -29,6 +29,8 @@ pub(crate) struct Pulse {
     beats: Beats,
     slots: Vec<Arc<Notify>>,
     draining: AtomicBool,
+    /// Of how many slots the drain has closed the streams; they come first.
+    closed: AtomicUsize,
     over: AtomicBool,
 }
 
@@ -39,13 +41,20 @@ impl Pulse {
             beats,
             slots: (0..SLOTS).map(|_| Arc::default()).collect(),
             draining: AtomicBool::new(false),
+            closed: AtomicUsize::new(0),
             over: AtomicBool::new(false),
         }
     }
 
-    /// Completes at the next beat of the slot of `stream`, any number.
-    pub(crate) fn beat(&self, stream: usize) -> OwnedNotified {
-        Arc::clone(&self.slots[stream % SLOTS]).notified_owned()
+    /// The slot of a new stream: any, but once the drain has begun one that it hasn't come to, so that those who come
+    /// meanwhile don't all stay to its end.
+    pub(crate) fn slot(&self) -> usize {
+        rand::random_range(self.closed.load(Ordering::Relaxed).min(SLOTS - 1)..SLOTS)
+    }
+
+    /// Completes at the next beat of `slot`.
+    pub(crate) fn beat(&self, slot: usize) -> OwnedNotified {
+        Arc::clone(&self.slots[slot % SLOTS]).notified_owned()
     }
 
     /// Whether streams are to end at their next beat.
@@ -63,7 +72,8 @@ impl Pulse {
         drain.run_until_cancelled(self.keep_beating()).await;
         self.draining.store(true, Ordering::Relaxed);
         let step = self.beats.drain / u32::try_from(SLOTS).unwrap_or(1);
-        for slot in &self.slots {
+        for (n, slot) in (1..).zip(&self.slots) {
+            self.closed.store(n, Ordering::Relaxed);
             slot.notify_waiters();
             tokio::time::sleep(step).await;
         }
@@ -123,5 +133,32 @@ mod tests {
         assert!(pulse.draining());
         let took = began.elapsed();
         assert!(took > Duration::from_secs(9) && took <= Duration::from_secs(10), "{took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_comes_while_it_drains_is_closed_in_the_rest_of_it() {
+        let (every, jitter) = (Duration::from_secs(15), Duration::from_secs(3));
+        let pulse = Arc::new(Pulse::new(Beats { every, jitter, drain: Duration::from_secs(64) }));
+        let drain = CancellationToken::new();
+        drain.cancel();
+        let mut tasks = tokio::task::JoinSet::new();
+        tasks.spawn({
+            let pulse = Arc::clone(&pulse);
+            async move { pulse.run(drain).await }
+        });
+        tokio::time::sleep(Duration::from_millis(32_500)).await;
+        let mut beats = tokio::task::JoinSet::new();
+        for _ in 0..100 {
+            let beat = pulse.beat(pulse.slot());
+            beats.spawn(async move {
+                beat.await;
+                Instant::now()
+            });
+        }
+        let mut times = beats.join_all().await;
+        times.sort();
+        times.dedup();
+        assert!(!pulse.over(), "none of them stayed to the end");
+        assert!((20..=32).contains(&times.len()), "spread over the seconds that were left: {}", times.len());
     }
 }

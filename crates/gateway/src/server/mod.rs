@@ -32,7 +32,8 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, app: App) -> io
     };
     let connections = TaskTracker::new();
     let served = Served::new(router, app.clone(), drained.clone(), connections.clone());
-    let accepting = drained.run_until_cancelled(accept(&listener, served));
+    // The listener ends with it: who comes later must hear so at once, and not wait for an answer until we are gone.
+    let accepting = drained.run_until_cancelled(accept(listener, served));
     let whole = async {
         // Until the drain is over new connections are served: a balancer needs a moment to hear of it.
         let ((), accepted) = tokio::join!(draining, accepting);
@@ -53,7 +54,7 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, app: App) -> io
     }
 }
 
-async fn accept(listener: &TcpListener, served: Served) -> io::Result<()> {
+async fn accept(listener: TcpListener, served: Served) -> io::Result<()> {
     let places = Arc::new(Semaphore::new(served.most()));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return Ok(()) };

@@ -18,9 +18,11 @@ use tokio_util::task::TaskTracker;
 
 use crate::carrier::one_by_one::Taken;
 
-/// How many more requests of a connection may be reset before they were answered than were answered. Who exceeds it makes work
+/// How many more requests of a connection may be reset as soon as they were made than were answered. Who exceeds it makes work
 /// for its own sake.
 const UNANSWERED: usize = 500;
+/// How soon that is. Whoever loses patience does so later, and with many others while Redis is away: that is no crime.
+const RAPID: Duration = Duration::from_millis(100);
 
 tokio::task_local! {
     /// The stream's, while its task runs.
@@ -89,20 +91,21 @@ impl Streams {
         }
     }
 
-    /// Until too many requests were reset before they were answered.
+    /// Until too many requests were reset as soon as they were made.
     pub(super) async fn flooded(&self) {
         self.0.flooded.cancelled().await;
     }
 
     /// A request has come. If what this gives is dropped before it was told of the answer, it was reset.
     pub(super) fn asked(&self) -> Asked {
-        Asked { streams: Arc::clone(&self.0), answered: false }
+        Asked { streams: Arc::clone(&self.0), since: Instant::now(), answered: false }
     }
 }
 
 /// A request that is to be answered.
 pub(super) struct Asked {
     streams: Arc<Inner>,
+    since: Instant,
     answered: bool,
 }
 
@@ -118,7 +121,7 @@ impl Drop for Asked {
         let unanswered = &self.streams.unanswered;
         if self.answered {
             let _ = unanswered.fetch_update(Relaxed, Relaxed, |count| count.checked_sub(1));
-        } else if unanswered.fetch_add(1, Relaxed) >= UNANSWERED {
+        } else if self.since.elapsed() < RAPID && unanswered.fetch_add(1, Relaxed) >= UNANSWERED {
             self.streams.flooded.cancel();
         }
     }
@@ -236,12 +239,17 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_resets_more_than_it_lets_be_answered_is_found() {
+    async fn who_resets_at_once_more_than_it_lets_be_answered_is_found() {
         let (streams, _) = streams();
         let flooded = || timeout(FIRST, streams.flooded());
         for _ in 0..10 * UNANSWERED {
             drop(streams.asked());
             streams.asked().answered();
+        }
+        for _ in 0..10 * UNANSWERED {
+            let impatient = streams.asked();
+            tokio::time::advance(RAPID).await;
+            drop(impatient);
         }
         assert!(flooded().await.is_err());
         for _ in 0..=UNANSWERED {

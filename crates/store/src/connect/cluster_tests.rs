@@ -6,10 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use model::{JobId, Partition};
 use parking_lot::Mutex;
-use redis::aio::MultiplexedConnection;
 use redis::{Cmd, FromRedisValue, Value, cmd};
-use testkit::redis::RedisServer;
-use testkit::{eventually_ok, free_port};
+use testkit::eventually_ok;
+use testkit::redis::RedisCluster;
 
 use super::*;
 use crate::Target;
@@ -19,71 +18,15 @@ use crate::script::Script;
 
 const LONG: Duration = Duration::from_secs(30);
 
-/// Nodes of a Cluster, of which the first three are primaries with a third of the slots each.
-struct Nodes {
-    servers: Vec<RedisServer>,
-    bus: Vec<u16>,
-    clients: Vec<MultiplexedConnection>,
+/// Tells node `n` something, past its proxy.
+async fn tell<T: FromRedisValue>(cluster: &RedisCluster, n: usize, words: &[&str]) -> T {
+    let mut command = Cmd::new();
+    command.arg(words);
+    command.query_async(&mut cluster.nodes()[n].client().await).await.unwrap()
 }
 
-impl Nodes {
-    async fn start(count: usize) -> Self {
-        let (mut servers, mut bus, mut clients) = (Vec::new(), Vec::new(), Vec::new());
-        for _ in 0..count {
-            let port = free_port();
-            let builder = RedisServer::builder()
-                .setting("cluster-enabled", "yes")
-                .setting("cluster-port", &port.to_string())
-                .setting("cluster-node-timeout", "1000")
-                .setting("repl-diskless-sync-delay", "0")
-                .setting("cluster-require-full-coverage", "no");
-            let server = builder.start().await;
-            clients.push(server.client().await);
-            servers.push(server);
-            bus.push(port);
-        }
-        let mut nodes = Self { servers, bus, clients };
-        for n in 1..count {
-            let (port, bus) = (nodes.servers[n].port(), nodes.bus[n]);
-            let _: Value =
-                nodes.tell(0, &["CLUSTER", "MEET", "127.0.0.1", &port.to_string(), &bus.to_string()]).await;
-        }
-        for (n, (first, last)) in [(0, 5460), (5461, 10922), (10923, 16_383)].into_iter().enumerate() {
-            let _: Value =
-                nodes.tell(n, &["CLUSTER", "ADDSLOTSRANGE", &first.to_string(), &last.to_string()]).await;
-        }
-        nodes.agree(count).await;
-        nodes
-    }
-
-    /// Waits until every node knows all, and that all slots are served.
-    async fn agree(&mut self, count: usize) {
-        for client in &self.clients {
-            eventually_ok(LONG, "the nodes know each other", async || {
-                let info: String = cmd("CLUSTER").arg("INFO").query_async(&mut client.clone()).await.unwrap();
-                let is_ready = info.contains("cluster_state:ok")
-                    && info.contains("cluster_slots_ok:16384")
-                    && info.contains(&format!("cluster_known_nodes:{count}"));
-                if is_ready { Ok(()) } else { Err(info) }
-            })
-            .await;
-        }
-    }
-
-    async fn tell<T: FromRedisValue>(&mut self, n: usize, words: &[&str]) -> T {
-        let mut command = Cmd::new();
-        command.arg(words);
-        command.query_async(&mut self.clients[n]).await.unwrap()
-    }
-
-    async fn id(&mut self, n: usize) -> String {
-        self.tell(n, &["CLUSTER", "MYID"]).await
-    }
-
-    fn url(&self) -> String {
-        let hosts: Vec<_> = self.servers.iter().map(RedisServer::addr).collect();
-        format!("redis-cluster://{}", hosts.join(","))
-    }
+async fn id(cluster: &RedisCluster, n: usize) -> String {
+    tell(cluster, n, &["CLUSTER", "MYID"]).await
 }
 
 fn options(url: &str) -> Options {
@@ -168,21 +111,21 @@ fn bench(url: &str) -> (Router, Live, Arc<Heard>) {
 
 #[tokio::test]
 async fn a_slot_that_moves_is_followed_and_held_steps_wait_or_are_told() {
-    let mut nodes = Nodes::start(3).await;
-    let (router, live, sink) = bench(&nodes.url());
+    let cluster = RedisCluster::builder().replicas(0).start().await;
+    let (router, live, sink) = bench(&cluster.url());
     let _lives = live.subscribe(&job().into(), Arc::clone(&sink) as _);
     let slot = keys().slot.0.to_string();
     assert_eq!(add(&router, 1).await.unwrap(), 1);
     sink.hears_published(&router, job(), "before").await;
 
     // The partition's first slot is the first node's; it moves to the second.
-    let (from, to) = (nodes.id(0).await, nodes.id(1).await);
-    let _: Value = nodes.tell(1, &["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from]).await;
-    let _: Value = nodes.tell(0, &["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to]).await;
+    let (from, to) = (id(&cluster, 0).await, id(&cluster, 1).await);
+    let _: Value = tell(&cluster, 1, &["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from]).await;
+    let _: Value = tell(&cluster, 0, &["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to]).await;
     assert_eq!(add(&router, 2).await.unwrap(), 2, "the key is still there");
     assert_eq!(add_held(&router, 3).await.unwrap(), None);
-    let port = nodes.servers[1].port().to_string();
-    let _: Value = nodes.tell(0, &["MIGRATE", "127.0.0.1", &port, &set(), "0", "5000"]).await;
+    let port = cluster.nodes()[1].server().port().to_string();
+    let _: Value = tell(&cluster, 0, &["MIGRATE", "127.0.0.1", &port, &set(), "0", "5000"]).await;
     assert_eq!(add(&router, 3).await.unwrap(), 3, "ASK is followed, also by a script that isn't known there");
     assert_eq!(add_held(&router, 4).await.unwrap(), None);
     let mut card = cmd("SCARD");
@@ -193,7 +136,7 @@ async fn a_slot_that_moves_is_followed_and_held_steps_wait_or_are_told() {
     assert!(matches!(answers[..], [Ok(Value::Int(3)), Ok(Value::Nil), Ok(Value::Int(3))]), "{answers:?}");
 
     for n in [1, 0, 2] {
-        let _: Value = nodes.tell(n, &["CLUSTER", "SETSLOT", &slot, "NODE", &to]).await;
+        let _: Value = tell(&cluster, n, &["CLUSTER", "SETSLOT", &slot, "NODE", &to]).await;
     }
     assert_eq!(add(&router, 4).await.unwrap(), 4);
     assert_eq!(add_held(&router, 5).await.unwrap(), Some(5));
@@ -206,15 +149,13 @@ async fn a_slot_that_moves_is_followed_and_held_steps_wait_or_are_told() {
 
 #[tokio::test]
 async fn a_dead_primary_is_replaced_by_its_replica() {
-    let mut nodes = Nodes::start(4).await;
-    let first = nodes.id(0).await;
-    let _: Value = nodes.tell(3, &["CLUSTER", "REPLICATE", &first]).await;
-    let replica = nodes.clients[3].clone();
-    let (router, live, sink) = bench(&nodes.url());
+    let cluster = RedisCluster::start().await;
+    let replica = cluster.nodes()[3].client().await;
+    let (router, live, sink) = bench(&cluster.url());
     let _lives = live.subscribe(&job().into(), Arc::clone(&sink) as _);
     assert_eq!(add(&router, 1).await.unwrap(), 1);
     sink.hears_published(&router, job(), "before").await;
-    let _: Value = nodes.tell(3, &["READONLY"]).await;
+    let () = cmd("READONLY").query_async(&mut replica.clone()).await.unwrap();
     eventually_ok(LONG, "the replica has the write", async || {
         let mut card = cmd("SCARD");
         card.arg(set());
@@ -224,15 +165,15 @@ async fn a_dead_primary_is_replaced_by_its_replica() {
         }
     })
     .await;
-    nodes.servers[0].kill();
+    cluster.kill(0);
     assert_eq!(add(&router, 2).await.unwrap(), 2);
     assert!(router.confirm(keys().slot).await);
     sink.hears_published(&router, job(), "after").await;
     let primary = router.topology().primary_of(keys().slot).await.unwrap();
-    assert_eq!(primary.to_string(), nodes.servers[3].addr());
+    assert_eq!(primary.to_string(), cluster.nodes()[3].addr());
 
     // The old one comes back as a replica, and changes nothing.
-    nodes.servers[0].restart().await;
+    cluster.restart(0).await;
     assert!(router.confirm(keys().slot).await);
     assert_eq!(add(&router, 3).await.unwrap(), 3);
     live.close().await;

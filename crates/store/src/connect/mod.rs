@@ -181,7 +181,13 @@ impl Router {
     }
 
     async fn primary_of(&self, slot: Slot) -> RedisResult<Address> {
-        let named = self.shared.topology.primary_of(slot).await;
+        let mut named = self.shared.topology.primary_of(slot).await;
+        if let Ok(address) = &named
+            && self.shared.nodes.get(address).outage.is_on()
+        {
+            self.shared.topology.doubt().await;
+            named = self.shared.topology.primary_of(slot).await;
+        }
         match &named {
             Ok(_) => self.shared.lost_track.over(WHO),
             Err(error) => {

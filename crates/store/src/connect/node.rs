@@ -239,6 +239,10 @@ impl Node {
         Ok(self.dedicated.lend(place, connection))
     }
 
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
     /// How long a reply may take that nothing holds up.
     pub(crate) fn response_timeout(&self) -> Duration {
         self.dialer.response_timeout

@@ -25,9 +25,14 @@ impl Outage {
         }
     }
 
+    /// Whether there is one.
+    pub(crate) fn is_on(&self) -> bool {
+        self.is_on.load(Ordering::Acquire)
+    }
+
     /// `what` works; it is logged if an outage ends with it.
     pub(crate) fn over(&self, what: impl Display) {
-        if !self.is_on.load(Ordering::Acquire) {
+        if !self.is_on() {
             return;
         }
         let mut since = self.since.lock();

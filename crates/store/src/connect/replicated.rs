@@ -139,7 +139,10 @@ impl Router {
     async fn noting<T>(&self, node: &Node, asked: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
         let answer = asked.await;
         match &answer {
-            Ok(_) => self.answered(node),
+            Ok(_) => {
+                node.counters().round_trips.inc();
+                self.answered(node);
+            }
             Err(error) => {
                 if is_broken(error) {
                     node.dedicated().close_idle();

@@ -1,14 +1,13 @@
 //! Calls and live channels behind a real Sentinel.
 
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use bytes::Bytes;
 use redis::{Value, cmd};
-use testkit::redis::RedisServer;
-use testkit::{eventually, eventually_ok, free_port, wait_port};
+use testkit::eventually;
+use testkit::redis::SentinelSet;
 
 use super::*;
 use crate::Target;
@@ -16,41 +15,6 @@ use crate::live::{Live, LiveSink};
 use crate::partition::slot_of_key;
 
 const LONG: Duration = Duration::from_secs(30);
-
-/// One Sentinel, which alone decides. Killed when dropped.
-struct Sentinel {
-    process: Child,
-    port: u16,
-}
-
-impl Sentinel {
-    async fn start(primary: &RedisServer) -> Self {
-        let port = free_port();
-        let watched = primary.port();
-        let config = format!(
-            "port {port}\nbind 127.0.0.1\nsentinel monitor main 127.0.0.1 {watched} 1\n\
-             sentinel down-after-milliseconds main 300\nsentinel failover-timeout main 2000\n"
-        );
-        std::fs::write(primary.folder().join("sentinel.conf"), config).unwrap();
-        let program = std::env::var_os("JOBCAST_TEST_REDIS").unwrap_or_else(|| "redis-server".into());
-        let process = Command::new(program)
-            .args(["sentinel.conf", "--sentinel"])
-            .current_dir(primary.folder())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        wait_port(("127.0.0.1", port), LONG).await;
-        Self { process, port }
-    }
-}
-
-impl Drop for Sentinel {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
 
 #[derive(Default)]
 struct Heard {
@@ -76,17 +40,15 @@ async fn increment(router: &Router) -> Result<i64, StoreError> {
 
 #[tokio::test]
 async fn the_primary_that_the_sentinel_names_is_used_also_after_a_failover() {
-    let primary = RedisServer::builder().setting("repl-diskless-sync-delay", "0").start().await;
-    let follow = format!("127.0.0.1 {}", primary.port());
-    let replica = RedisServer::builder().setting("replicaof", &follow).start().await;
-    let sentinel = Sentinel::start(&primary).await;
-    let port = sentinel.port;
+    let half_second = Duration::from_millis(500);
+    let set = SentinelSet::builder().replicas(1).sentinels(1).down_after(half_second).start().await;
+    let [primary, replica] = set.nodes() else { panic!("two servers") };
     // The second Sentinel doesn't exist: one that is away is no obstacle.
-    let target = format!("redis-sentinel://127.0.0.1:{port},127.0.0.1:1/main");
+    let target = set.url().replace("/main", ",127.0.0.1:1/main");
     let mut options = Options::new(Target::parse(&target).unwrap());
     options.patience = Duration::from_secs(20);
-    options.response_timeout = Duration::from_millis(500);
-    options.ping = Duration::from_millis(500);
+    options.response_timeout = half_second;
+    options.ping = half_second;
     let router = Router::new(&options, Counters::default());
     let live = Live::new(router.clone(), &options, Counters::default());
     let sink = Arc::new(Heard::default());
@@ -101,13 +63,6 @@ async fn the_primary_that_the_sentinel_names_is_used_also_after_a_failover() {
         cmd("GET").arg("n").query_async::<Option<i64>>(&mut follower).await == Ok(Some(1))
     })
     .await;
-    let mut questions = sentinel_client(port).await;
-    eventually_ok(LONG, "the Sentinel knows the replica", async || {
-        let info: String = cmd("INFO").arg("sentinel").query_async(&mut questions).await.unwrap();
-        if info.contains("slaves=1") { Ok(()) } else { Err(info) }
-    })
-    .await;
-
     primary.kill();
     assert_eq!(increment(&router).await.unwrap(), 2);
     let named = router.topology().primary_of(slot_of_key("n")).await.unwrap();
@@ -123,9 +78,32 @@ async fn the_primary_that_the_sentinel_names_is_used_also_after_a_failover() {
     live.close().await;
 }
 
-async fn sentinel_client(port: u16) -> redis::aio::MultiplexedConnection {
-    let client = redis::Client::open(format!("redis://127.0.0.1:{port}")).unwrap();
-    client.get_multiplexed_async_connection().await.unwrap()
+#[tokio::test]
+async fn a_primary_that_comes_back_is_not_asked_before_the_sentinels() {
+    let set = SentinelSet::builder().append_only(false).start().await;
+    let mut options = Options::new(Target::parse(&set.url()).unwrap());
+    options.patience = Duration::from_millis(400);
+    let router = Router::new(&options, Counters::default());
+    eventually(LONG, "the first write is done", async || increment(&router).await.is_ok()).await;
+    let read = async |n: usize| {
+        let answer = cmd("GET").arg("n").query_async(&mut set.nodes()[n].client().await).await;
+        answer.unwrap_or(None::<i64>)
+    };
+    eventually(LONG, "all have it", async || {
+        read(0).await == Some(1) && read(1).await == Some(1) && read(2).await == Some(1)
+    })
+    .await;
+    let old = set.primary().await;
+    set.kill(old);
+    // It is known to be away, and nobody asks while it is replaced.
+    let _ = increment(&router).await;
+    let new = set.wait_other_primary(old).await;
+    // Empty, and for a while it thinks that it is the primary.
+    set.restart(old).await;
+    increment(&router).await.unwrap();
+    let there: Option<i64> =
+        cmd("GET").arg("n").query_async(&mut set.nodes()[new].client().await).await.unwrap();
+    assert_eq!(there, Some(2));
 }
 
 #[tokio::test]

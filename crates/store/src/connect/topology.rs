@@ -56,6 +56,14 @@ impl Topology {
         }
     }
 
+    /// The primary of `slot` is as last heard, and failed then. One that comes back may not know that it was replaced, so
+    /// Sentinels are asked before it is; a Cluster's node finds that out before it answers.
+    pub(crate) async fn doubt(&self) {
+        if let Self::Sentinel(sentinels) = self {
+            sentinels.refresh().await;
+        }
+    }
+
     /// Asks anew, by questions that are sent after this call: all Sentinels, or all primaries of the Cluster. True if those
     /// answered whose word counts.
     pub(crate) async fn confirm(&self) -> bool {

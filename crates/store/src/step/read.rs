@@ -39,11 +39,21 @@ pub struct LogRead {
 }
 
 impl Store {
-    /// The owner, status and newest event of `job`; `None` if there is no such job.
+    /// The owner, status and newest event of `job`; `None` if there is no such job, by the word of the primary that is named.
     pub async fn peek(&self, job: JobId) -> Result<Option<Peek>, StoreError> {
         let Ok(keys) = keys_of(self.prefix(), job.partition()) else { return Ok(None) };
         let cmd = peek_command(&keys.job(job));
+        if let Some(found) = read_peek(self.router().call(keys.slot, &Request::Command(&cmd)).await?)? {
+            return Ok(Some(found));
+        }
+        self.doubt(&keys).await;
         read_peek(self.router().call(keys.slot, &Request::Command(&cmd)).await?)
+    }
+
+    /// Before it is told that there is nothing, which people take for the last word: a server that comes back from a crash may
+    /// know nothing, and not that it was replaced. Where nobody can say who is primary, the one that is known is.
+    async fn doubt(&self, keys: &Keys) {
+        self.router().confirm(keys.slot).await;
     }
 
     /// The newest events of many logs of one partition at once, one try, each with an answer of its own: an error means "not
@@ -88,19 +98,27 @@ impl Store {
         Ok(Some(LogRead { page: read_page(&mut reply)?, ended }))
     }
 
-    /// Everything that is told of `job`; `None` if there is no such job.
+    /// Everything that is told of `job`; `None` if there is no such job, by the word of the primary that is named.
     pub async fn job(&self, job: JobId) -> Result<Option<Job>, StoreError> {
         let Ok(keys) = keys_of(self.prefix(), job.partition()) else { return Ok(None) };
         let mut cmd = redis::cmd("HMGET");
         cmd.arg(keys.job(job)).arg(JOB_FIELDS);
-        let value = self.router().call(keys.slot, &Request::Command(&cmd)).await?;
-        let Value::Array(values) = value else { return Err(unreadable(&value)) };
-        let fields = JOB_FIELDS.iter().copied().zip(values).filter_map(|(name, value)| match value {
-            Value::BulkString(bytes) => Some((name, String::from_utf8_lossy(&bytes).into_owned())),
-            _ => None,
-        });
-        read_job(job, &Fields(fields.collect()))
+        if let Some(found) = read_fields(job, self.router().call(keys.slot, &Request::Command(&cmd)).await?)?
+        {
+            return Ok(Some(found));
+        }
+        self.doubt(&keys).await;
+        read_fields(job, self.router().call(keys.slot, &Request::Command(&cmd)).await?)
     }
+}
+
+fn read_fields(job: JobId, value: Value) -> Result<Option<Job>, StoreError> {
+    let Value::Array(values) = value else { return Err(unreadable(&value)) };
+    let fields = JOB_FIELDS.iter().copied().zip(values).filter_map(|(name, value)| match value {
+        Value::BulkString(bytes) => Some((name, String::from_utf8_lossy(&bytes).into_owned())),
+        _ => None,
+    });
+    read_job(job, &Fields(fields.collect()))
 }
 
 fn peek_command(key: &str) -> redis::Cmd {

@@ -115,7 +115,8 @@ impl Cutter {
                     let frame = buffer.split_to(self.seen + end);
                     self.seen = 0;
                     // A file without a line end follows, and then commands, which are no replies.
-                    self.raw = [b"+FULLRESYNC", &b"+CONTINUE"[..]].iter().any(|word| frame.starts_with(word));
+                    let begin = [&b"+FULLRESYNC"[..], b"+CONTINUE", b"+RDBCHANNELSYNC", b"+DUALCHANNELSYNC"];
+                    self.raw = begin.iter().any(|word| frame.starts_with(word));
                     match rules.judge(&frame) {
                         Verdict::Pass => passing.unsplit(frame),
                         Verdict::Drop => {}

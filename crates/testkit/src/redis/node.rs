@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use redis::aio::MultiplexedConnection;
+use redis::cmd;
 
 use super::{RedisServer, RedisServerBuilder};
 use crate::proxy::Proxy;
@@ -72,6 +73,14 @@ impl Node {
     /// Lets it go on.
     pub fn resume(&self) {
         self.server.resume();
+    }
+
+    /// Closes the links to its replicas. Where these are paused, they get nothing of what it takes from now on: if it dies
+    /// before they go on, that is lost, though it was acknowledged.
+    pub async fn drop_replicas(&self) {
+        let mut order = cmd("CLIENT");
+        order.arg("KILL").arg("TYPE").arg("replica");
+        order.exec_async(&mut self.client().await).await.expect("a server that runs takes orders");
     }
 
     /// Nothing passes the proxy any more, in either direction, as in a network that loses every packet.

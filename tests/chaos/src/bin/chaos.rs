@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use chaos::nemesis::PLANTS;
 use chaos::outcome::{self, Outcome};
-use chaos::record::{Durability, Topology};
+use chaos::record::{Durability, RecordError, Run, Topology};
 use chaos::{Orders, drive};
 use clap::{Parser, ValueEnum};
 
@@ -31,7 +32,7 @@ struct Args {
     /// How many jobs are submitted a minute
     #[arg(long, default_value_t = 240)]
     jobs: u64,
-    /// Breaks the product on purpose; the run fails if the checker finds nothing
+    /// Breaks the product on purpose; the run fails if the checker finds nothing. "all" is a run for each fault
     #[arg(long, value_name = "FAULT")]
     plant: Option<String>,
     /// How long after the faults all may take to come to an end, in seconds [default: 90; 20 with a planted fault]
@@ -40,6 +41,9 @@ struct Args {
     /// Where the record, the timeline and the logs go
     #[arg(long, default_value = "target/chaos")]
     out: PathBuf,
+    /// Judges the record of a run that is over, and does nothing else
+    #[arg(long, value_name = "RUN.JSON")]
+    judge: Option<PathBuf>,
     /// Keeps the parts' logs also where all was well
     #[arg(long)]
     keep: bool,
@@ -73,8 +77,19 @@ fn seeds(text: &str) -> Result<Seeds, String> {
 }
 
 impl Args {
-    fn orders(&self, seed: u64) -> Orders {
+    /// The faults to plant, each in a run of its own; or none.
+    fn plants(&self) -> Vec<Option<String>> {
+        match self.plant.as_deref() {
+            None => vec![None],
+            Some("all") => PLANTS.iter().map(|plant| Some((*plant).to_owned())).collect(),
+            Some(plant) => vec![Some(plant.to_owned())],
+        }
+    }
+
+    fn orders(&self, seed: u64, planted: Option<&str>) -> Orders {
         let topology = match self.topology {
+            // One server rewinds nothing.
+            Form::Single if planted == Some("rewind-off") => Topology::Sentinel,
             Form::Single => Topology::Single,
             Form::Sentinel => Topology::Sentinel,
             Form::Cluster => Topology::Cluster,
@@ -83,8 +98,10 @@ impl Args {
             When::Local => Durability::Local,
             When::Replicated => Durability::Replicated,
         };
-        let planted = self.plant.as_ref().map(|plant| format!("-{plant}")).unwrap_or_default();
-        let name = format!("{}-{}{planted}-{seed}", topology.name(), durability.name());
+        let suffix = planted.map(|planted| format!("-{planted}")).unwrap_or_default();
+        let name = format!("{}-{}{suffix}-{seed}", topology.name(), durability.name());
+        // What a planted fault has broken needn't be waited for.
+        let deadline = self.deadline.unwrap_or(if planted.is_some() { 20 } else { 90 });
         Orders {
             topology,
             seed,
@@ -92,12 +109,8 @@ impl Args {
             durability,
             clients: self.clients,
             jobs_a_minute: self.jobs,
-            planted: self.plant.clone(),
-            deadline: Duration::from_secs(self.deadline.unwrap_or(if self.plant.is_some() {
-                20
-            } else {
-                90
-            })),
+            planted: planted.map(str::to_owned),
+            deadline: Duration::from_secs(deadline),
             logs: self.out.join(name),
         }
     }
@@ -106,9 +119,17 @@ impl Args {
 #[tokio::main]
 async fn main() -> ExitCode {
     let args = Args::parse();
+    if let Some(record) = &args.judge {
+        return match Run::read(record).map(|run| Outcome::of(&run)) {
+            Ok(outcome) => verdict(&[outcome]),
+            Err(error) => failure(&error),
+        };
+    }
     let mut outcomes = Vec::new();
-    for &seed in &args.seed.0 {
-        let orders = args.orders(seed);
+    let plants = args.plants();
+    for (&seed, planted) in args.seed.0.iter().flat_map(|seed| plants.iter().map(move |plant| (seed, plant)))
+    {
+        let orders = args.orders(seed, planted.as_deref());
         if args.plan {
             print(&orders.schedule().to_string());
             continue;
@@ -116,16 +137,22 @@ async fn main() -> ExitCode {
         let run = drive(&orders).await;
         match outcome::judge(&run, &orders.logs, args.keep) {
             Ok(outcome) => outcomes.push(outcome),
-            Err(error) => {
-                eprintln!("chaos: {error}");
-                return ExitCode::FAILURE;
-            }
+            Err(error) => return failure(&error),
         }
     }
     if outcomes.len() > 1 {
         print(&outcome::table(&outcomes));
     }
+    verdict(&outcomes)
+}
+
+fn verdict(outcomes: &[Outcome]) -> ExitCode {
     if outcomes.iter().all(Outcome::is_as_it_should_be) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn failure(error: &RecordError) -> ExitCode {
+    eprintln!("chaos: {error}");
+    ExitCode::FAILURE
 }
 
 fn print(text: &str) {

@@ -44,13 +44,14 @@ impl<'r> Across<'r> {
         self.highest.get(&key).copied().unwrap_or_default()
     }
 
-    /// How many ends clients saw that Redis doesn't have.
-    pub(super) fn ends_lost(&self, truth: &Truth<'_>) -> usize {
-        let lost = |(key, ends): (&LogKey, &Vec<Cursor>)| {
-            let log = truth.log(*key);
-            ends.iter().filter(|end| log.end() != **end).count()
+    /// How many ends Redis doesn't have, of those that clients saw and, where nobody saw one, those of `acknowledged` jobs.
+    pub(super) fn ends_lost(&self, truth: &Truth<'_>, acknowledged: &[usize]) -> usize {
+        let lost = |key: LogKey| {
+            let log = truth.log(key);
+            self.ends.get(&key).map_or(0, |ends| ends.iter().filter(|end| log.end() != **end).count())
         };
-        self.ends.iter().map(lost).sum()
+        let seen: usize = self.ends.keys().map(|key| lost(*key)).sum();
+        seen + acknowledged.iter().filter(|index| lost(LogKey::Job(**index)) == 0).count()
     }
 
     /// Where nothing is ever lost, every number of a log had one mark.

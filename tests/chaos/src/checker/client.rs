@@ -1,5 +1,7 @@
 //! One client, walked through all that it saw.
 
+use std::collections::HashSet;
+
 use super::across::Across;
 use super::event::{Event, TYPES};
 use super::finding::{Findings, Kind};
@@ -124,8 +126,8 @@ impl<'r> Walk<'r, '_> {
             404 => self.refused_as_gone(at_ms),
             500.. => {
                 self.counts.refused += 1;
-                if !self.may_be_refused(at_ms) {
-                    let sentence = format!("{status}, and no gateway was struck");
+                if !self.may_be_refused(at_ms, status) {
+                    let sentence = format!("{status}, and not enough was struck to explain it");
                     self.found(None, at_ms, (Kind::Denied, sentence));
                 }
             }
@@ -141,11 +143,23 @@ impl<'r> Walk<'r, '_> {
         }
     }
 
-    fn may_be_refused(&self, at_ms: u64) -> bool {
-        self.truth.run.faults.iter().any(|fault| {
-            matches!(fault.target.role, Role::Gateway | Role::Balancer | Role::Clients)
-                && (fault.from_ms..=fault.until_ms.saturating_add(REFUSED_AFTER_MS)).contains(&at_ms)
-        })
+    /// A gateway that dies with a request in its hands makes a balancer say 502 or 504. 503 says that none is left; but a
+    /// balancer takes a while to see who is back, and tries no more than two or three.
+    fn may_be_refused(&self, at_ms: u64, status: u16) -> bool {
+        let near = self.truth.run.faults.iter().filter(|fault| {
+            (fault.from_ms..=fault.until_ms.saturating_add(REFUSED_AFTER_MS)).contains(&at_ms)
+        });
+        let mut gateways = HashSet::new();
+        for fault in near {
+            match fault.target.role {
+                Role::Balancer | Role::Clients => return true,
+                // 0 is all of them.
+                Role::Gateway if fault.target.n == 0 => return true,
+                Role::Gateway => _ = gateways.insert(fault.target.n),
+                Role::Worker | Role::Courier | Role::Sentinel | Role::Redis => {}
+            }
+        }
+        gateways.len() >= if status == 503 { 2 } else { 1 }
     }
 
     fn refused_as_gone(&mut self, at_ms: u64) {

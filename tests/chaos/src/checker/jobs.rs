@@ -13,10 +13,16 @@ use super::truth::{Log, Truth, cursor_of};
 use super::verdict::Counts;
 use crate::record::{Durability, JobRecord, LogEntry, Run};
 
-/// Judges all jobs of a run.
-pub(super) fn check(truth: &Truth<'_>, losses: &Losses, findings: &mut Findings, counts: &mut Counts) {
+/// Judges all jobs of a run. Returns those whose acknowledged end Redis hasn't, by their indexes.
+pub(super) fn check(
+    truth: &Truth<'_>,
+    losses: &Losses,
+    findings: &mut Findings,
+    counts: &mut Counts,
+) -> Vec<usize> {
     let run = truth.run;
-    for job in &run.jobs {
+    let mut ends_lost = Vec::new();
+    for (index, job) in run.jobs.iter().enumerate() {
         let mut found = |(kind, sentence): Problem| findings.about(kind, job.id.clone(), sentence);
         match presence(job) {
             Ok(true) => {
@@ -33,15 +39,16 @@ pub(super) fn check(truth: &Truth<'_>, losses: &Losses, findings: &mut Findings,
         }
         match acknowledged_end_lost(job, run, losses) {
             Lost::Not => {}
-            Lost::ByRedis => counts.ends_lost += 1,
+            Lost::ByRedis => ends_lost.push(index),
             Lost::Unexplained(problem) => {
-                counts.ends_lost += 1;
+                ends_lost.push(index);
                 found(problem);
             }
         }
     }
     made_twice(run, findings);
     listed(truth, findings);
+    ends_lost
 }
 
 /// Whether the job is there, if poll and log agree on that.

@@ -19,7 +19,7 @@ mod verdict;
 mod why;
 
 #[cfg(test)]
-mod made_up;
+pub(crate) mod made_up;
 #[cfg(test)]
 mod tests;
 
@@ -40,13 +40,13 @@ pub fn check(run: &Run) -> Verdict {
     let truth = Truth::of(run, &mut findings);
     let mut across = Across::default();
 
-    jobs::check(&truth, &losses, &mut findings, &mut counts);
+    let acknowledged = jobs::check(&truth, &losses, &mut findings, &mut counts);
     feeds::check(&truth, &mut findings);
     for client in &run.clients {
         client::check(client, &truth, &losses, &mut across, &mut findings, &mut counts);
     }
     across.check(&truth, &mut findings);
-    counts.ends_lost += across.ends_lost(&truth) as u64;
+    counts.ends_lost = across.ends_lost(&truth, &acknowledged) as u64;
     counts.finish();
     Verdict { violations: findings.all(), counts }
 }

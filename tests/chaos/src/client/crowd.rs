@@ -147,9 +147,10 @@ impl Seat {
         let (tenant, follows) = match self.kind {
             Kind::Feed => (self.tenant, Follows::Feed),
             Kind::One => {
-                let jobs = self.around.work.choose(&mut self.dice, 1);
-                let job = jobs.first()?;
-                (job.tenant, Follows::Job(job.id.clone()))
+                // Some come late.
+                let late = self.dice.percent(5).then(|| self.around.work.any(&mut self.dice)).flatten();
+                let job = late.or_else(|| self.around.work.choose(&mut self.dice, 1).pop())?;
+                (job.tenant, Follows::Job(job.id))
             }
             Kind::Several => {
                 let count = usize::try_from(self.dice.between(2, 4)).unwrap_or(2);

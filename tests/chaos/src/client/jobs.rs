@@ -51,6 +51,20 @@ impl Work {
         }
     }
 
+    /// It hasn't ended after all: Redis lost the end.
+    pub fn reopened(&self, id: &str) {
+        let mut jobs = self.0.lock();
+        let Some(&place) = jobs.places.get(id) else { return };
+        if std::mem::replace(&mut jobs.all[place].ended, false) {
+            jobs.open.push(place);
+        }
+    }
+
+    /// All that were accepted.
+    pub fn all(&self) -> Vec<Known> {
+        self.0.lock().all.clone()
+    }
+
     /// The jobs that nobody has seen end.
     pub fn open(&self) -> Vec<Known> {
         let jobs = self.0.lock();
@@ -61,6 +75,12 @@ impl Work {
     pub fn counts(&self) -> (usize, usize) {
         let jobs = self.0.lock();
         (jobs.all.len(), jobs.all.len() - jobs.open.len())
+    }
+
+    /// Any job, ended or not.
+    pub fn any(&self, dice: &mut Dice) -> Option<Known> {
+        let jobs = self.0.lock();
+        if jobs.all.is_empty() { None } else { Some(jobs.all[dice.index(jobs.all.len())].clone()) }
     }
 
     /// Up to `count` different open jobs of one owner, rather those that few follow; fewer or none where there are no more.

@@ -21,8 +21,8 @@ use crate::world::{CAP, Clock, KEYS, World};
 pub struct LoadPlan {
     /// Jobs a minute.
     pub jobs_a_minute: u64,
-    /// How long a job takes, if nobody disturbs it: from, to, in ms.
-    pub job_ms: (u64, u64),
+    /// How long the longest job takes, if nobody disturbs it, in ms; the shortest a tenth of that, and most less than the half.
+    pub longest_ms: u64,
 }
 
 /// A job that was accepted.
@@ -160,7 +160,8 @@ struct Job {
 impl Job {
     fn thrown(dice: &mut Dice, plan: LoadPlan, seed: u64, number: u32) -> Self {
         let tenant = dice.index(KEYS.len());
-        let lasts_ms = dice.between(plan.job_ms.0, plan.job_ms.1);
+        let most_ms = if dice.percent(80) { plan.longest_ms * 4 / 10 } else { plan.longest_ms };
+        let lasts_ms = dice.between(plan.longest_ms / 10, most_ms);
         let pace_ms = dice.between(150, 700);
         let outputs = (lasts_ms / pace_ms).max(1);
         let is_capped = dice.percent(10);

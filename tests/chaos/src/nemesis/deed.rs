@@ -38,6 +38,12 @@ pub enum Deed {
     RedisPause(u16),
     /// The primary that has the partition is cut off from clients.
     RedisCut(u16),
+    /// SIGKILL to a replica of the primary that has the partition.
+    ReplicaKill(u16),
+    /// SIGSTOP to a replica of the primary that has the partition.
+    ReplicaPause(u16),
+    /// SIGKILL to the Sentinel with this number, from 1.
+    SentinelKill(u16),
     /// The slot of the partition moves to another primary, key by key, over the whole time.
     SlotMove(u16),
 }
@@ -59,7 +65,7 @@ impl fmt::Display for Deed {
             Self::Refuse(target) => write!(f, "close the way to Redis of {}", name(target)),
             Self::Blackhole(target) => write!(f, "cut the way to Redis of {}", name(target)),
             Self::CloseReplies(target, every) => {
-                write!(f, "close in place of every {every}th reply at {}", name(target))
+                write!(f, "close connections in place of one reply in {every} at {}", name(target))
             }
             Self::DropMessages(target, share, _) => {
                 write!(f, "drop live messages of {share} % of channels at {}", name(target))
@@ -70,6 +76,9 @@ impl fmt::Display for Deed {
             }
             Self::RedisPause(partition) => write!(f, "pause the primary of partition {partition}"),
             Self::RedisCut(partition) => write!(f, "cut off the primary of partition {partition}"),
+            Self::ReplicaKill(partition) => write!(f, "kill a replica of partition {partition}"),
+            Self::ReplicaPause(partition) => write!(f, "pause a replica of partition {partition}"),
+            Self::SentinelKill(n) => write!(f, "kill Sentinel {n}"),
             Self::SlotMove(partition) => write!(f, "move the slot of partition {partition}"),
         }
     }

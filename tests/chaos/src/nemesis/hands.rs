@@ -142,7 +142,13 @@ async fn perform(world: &World, act: &Act, faults: &Faults) {
             proxy.drop_messages(|_, _| false);
             (FaultKind::DropMessages, target)
         }
-        Deed::RedisKill(..) | Deed::RedisPause(_) | Deed::RedisCut(_) | Deed::SlotMove(_) => {
+        Deed::RedisKill(..)
+        | Deed::RedisPause(_)
+        | Deed::RedisCut(_)
+        | Deed::ReplicaKill(_)
+        | Deed::ReplicaPause(_)
+        | Deed::SentinelKill(_)
+        | Deed::SlotMove(_) => {
             return redis::suffer(world, act, faults).await;
         }
     };

@@ -8,5 +8,5 @@ mod schedule;
 
 pub use deed::{Act, Deed};
 pub use hands::{Faults, Nemesis};
-pub use profile::{LAST_MESSAGE_DROPPED, Profile};
+pub use profile::{LAST_MESSAGE_DROPPED, PLANTS, Profile};
 pub use schedule::Schedule;

@@ -18,16 +18,26 @@ pub enum Profile {
 /// The planted fault that the harness makes itself.
 pub const LAST_MESSAGE_DROPPED: &str = "last-message-dropped";
 
+/// All faults that can be planted.
+pub const PLANTS: [&str; 7] = [
+    "gap-fill-off",
+    "dedupe-off",
+    "rewind-off",
+    "fencing-off",
+    "append-twice",
+    "always-snapshot",
+    LAST_MESSAGE_DROPPED,
+];
+
 impl Profile {
     /// The taste that brings a planted fault, by its name, to light.
     pub fn of_plant(planted: Option<&str>) -> Self {
         match planted {
-            None => Self::All,
             Some("gap-fill-off" | "dedupe-off") => Self::LostMessages,
             Some("fencing-off") => Self::SleepyWorkers,
             Some("rewind-off") => Self::Lag,
             Some(LAST_MESSAGE_DROPPED) => Self::Calm,
-            Some(_) => Self::All,
+            None | Some(_) => Self::All,
         }
     }
 }

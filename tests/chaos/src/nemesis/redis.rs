@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use testkit::redis::{Node, RedisServer, cmd};
+use testkit::redis::{Node, RedisServer, SentinelSet, cmd};
 use tokio::time::{Instant, sleep};
 
 use super::{Act, Deed, Faults};
-use crate::record::{FaultKind, FaultRecord, Target};
+use crate::record::{FaultKind, FaultRecord, Role, Target};
 use crate::world::{Clock, Redis, World, slot_of_partition};
 
 /// How long healing may take.
@@ -19,6 +19,12 @@ pub(super) async fn suffer(world: &World, act: &Act, faults: &Faults) {
     let lasts = Duration::from_millis(act.lasts_ms);
     match (&world.redis, &act.deed) {
         (Redis::Single(server), deed) => alone(server, deed, lasts, world.clock, faults).await,
+        (Redis::Sentinel(set), &Deed::SentinelKill(n)) => {
+            kill_sentinel(set, n, lasts, world.clock, faults).await;
+        }
+        (redis, deed @ (Deed::ReplicaKill(_) | Deed::ReplicaPause(_))) => {
+            strike_replica(redis, deed, lasts, world.clock, faults).await;
+        }
         (redis, &Deed::SlotMove(partition)) => move_slot(redis, partition, lasts, world.clock, faults).await,
         (redis, deed) => strike(redis, deed, lasts, world.clock, faults).await,
     }
@@ -130,6 +136,42 @@ async fn strike(redis: &Redis, deed: &Deed, lasts: Duration, clock: Clock, fault
         let until_ms = served_ms.unwrap_or(now_ms);
         faults.add(fault(FaultKind::Failover, lag_from_ms, until_ms, healed.err()));
     }
+}
+
+async fn strike_replica(redis: &Redis, deed: &Deed, lasts: Duration, clock: Clock, faults: &Faults) {
+    let (Deed::ReplicaKill(partition) | Deed::ReplicaPause(partition)) = *deed else { return };
+    let Some(n) = redis.replica(partition).await else { return };
+    let (node, from_ms) = (&redis.nodes()[n], clock.now_ms());
+    let kind = if let Deed::ReplicaKill(_) = deed {
+        node.kill();
+        sleep(lasts).await;
+        node.restart().await;
+        FaultKind::Kill
+    } else {
+        node.pause();
+        sleep(lasts).await;
+        node.resume();
+        FaultKind::Pause
+    };
+    let (target, note) = (Target::redis(n), Some(deed.to_string()));
+    let until_ms = clock.now_ms();
+    faults.add(FaultRecord { from_ms, until_ms, kind, target, primary: false, partitions: Vec::new(), note });
+}
+
+async fn kill_sentinel(set: &SentinelSet, n: u16, lasts: Duration, clock: Clock, faults: &Faults) {
+    let (place, from_ms) = (usize::from(n) - 1, clock.now_ms());
+    set.kill_sentinel(place);
+    sleep(lasts).await;
+    set.restart_sentinel(place).await;
+    faults.add(FaultRecord {
+        from_ms,
+        until_ms: clock.now_ms(),
+        kind: FaultKind::Kill,
+        target: Target { role: Role::Sentinel, n },
+        primary: false,
+        partitions: Vec::new(),
+        note: None,
+    });
 }
 
 /// The partitions whose primary is server `n`; none where that is a matter of course.

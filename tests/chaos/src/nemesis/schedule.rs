@@ -94,7 +94,9 @@ impl Planner {
     /// A gateway or a worker, and its own way to Redis where it has one.
     fn process(&self, role: Role, n: u16) -> Vec<Act> {
         let has_way = u64::from(self.topology == Topology::Single);
-        self.lane(&format!("{} {n}", role.name()), (3_000, 12_000), |dice| {
+        // A worker lives long enough to end some jobs.
+        let gap = if role == Role::Worker { (5_000, 15_000) } else { (3_000, 12_000) };
+        self.lane(&format!("{} {n}", role.name()), gap, |dice| {
             let target = Target { role, n };
             let kinds = [
                 (3, 0),
@@ -138,16 +140,24 @@ impl Planner {
                 // Once, and first: a move under load. Then a kill, and then what chance brings.
                 let mut first = vec![0];
                 first.extend((self.topology == Topology::Cluster).then_some(4));
+                let sentinel = u64::from(self.topology == Topology::Sentinel);
+                let kinds = [(4, 0), (4, 1), (4, 2), (3, 3), (1, 5), (1, 6), (sentinel, 7)];
                 let hold = (self.end_ms / 3).clamp(3_000, 20_000);
                 self.lane("redis", (6_000, 9_000), move |dice| {
                     let partition = partition(dice);
-                    let kind = first.pop().unwrap_or_else(|| dice.choose(&[(2, 0), (3, 1), (2, 2), (2, 3)]));
+                    let kind = first.pop().unwrap_or_else(|| dice.choose(&kinds));
                     match kind {
                         4 => (Deed::SlotMove(partition), hold),
                         1 => (Deed::RedisKill(partition, 0), dice.between(3_000, 6_000)),
                         0 => {
                             (Deed::RedisKill(partition, dice.between(300, 2_000)), dice.between(3_000, 6_000))
                         }
+                        5 => (Deed::ReplicaKill(partition), dice.between(500, 4_000)),
+                        6 => (Deed::ReplicaPause(partition), dice.between(500, 5_000)),
+                        7 => (
+                            Deed::SentinelKill(u16::try_from(dice.between(1, 3)).unwrap_or(1)),
+                            dice.between(500, 4_000),
+                        ),
                         2 => (Deed::RedisPause(partition), dice.between(1_000, 6_000)),
                         _ => (Deed::RedisCut(partition), dice.between(1_000, 4_000)),
                     }

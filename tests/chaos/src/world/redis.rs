@@ -80,6 +80,16 @@ impl Redis {
         }
     }
 
+    /// The number of a server that is a replica of the primary of `partition`, if there is one.
+    pub async fn replica(&self, partition: u16) -> Option<usize> {
+        let primary = self.primary(partition).await;
+        match self {
+            Self::Single(_) => None,
+            Self::Sentinel(set) => (0..set.nodes().len()).find(|&n| n != primary),
+            Self::Cluster(cluster) => cluster.replicas_of(primary).await.first().copied(),
+        }
+    }
+
     /// A connection to the primary of `partition`, past all proxies.
     pub async fn client(&self, partition: u16) -> MultiplexedConnection {
         match self {

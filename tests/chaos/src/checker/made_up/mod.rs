@@ -20,7 +20,7 @@ const JOBS: usize = 12;
 const CLIENTS: u32 = 14;
 
 /// A run in which nothing happened.
-pub(super) fn empty(topology: Topology) -> Run {
+pub(crate) fn empty(topology: Topology) -> Run {
     Run {
         topology,
         seed: 1,
@@ -47,7 +47,7 @@ pub(super) fn empty(topology: Topology) -> Run {
 }
 
 /// A run that keeps every promise, another one for each `seed`.
-pub(super) fn run(topology: Topology, seed: u64) -> Run {
+pub(crate) fn run(topology: Topology, seed: u64) -> Run {
     let mut dice = Dice::new(seed);
     let mut run = empty(topology);
     let mut logs = Logs::new();

@@ -51,6 +51,9 @@ type Wrong = fn(&mut Run, &mut Dice) -> Option<()>;
 /// One wrong a row: its name, where it is done, what does it, and what it must be found as (one of).
 type Row = (&'static str, Topology, Wrong, &'static [Kind]);
 
+/// In how many runs each wrong is tried.
+const ENOUGH: u32 = 10;
+
 /// Does each wrong to many right runs. Each must be found in each run that had a place for it, and many must have.
 fn all_are_found(rows: &[Row]) {
     let mut runs: HashMap<Topology, Vec<Run>> = HashMap::new();
@@ -61,7 +64,7 @@ fn all_are_found(rows: &[Row]) {
             .or_insert_with(|| (0..40).map(|seed| made_up::run(*topology, seed)).collect());
         for (run, seed) in right.iter().zip(0..) {
             let mut run = run.clone();
-            if wrong(&mut run, &mut Dice::new(seed)).is_none() {
+            if places == ENOUGH || wrong(&mut run, &mut Dice::new(seed)).is_none() {
                 continue;
             }
             places += 1;
@@ -69,6 +72,6 @@ fn all_are_found(rows: &[Row]) {
             let as_it_should = found.iter().any(|violation| kinds.contains(&violation.kind));
             assert!(as_it_should, "{name}, seed {seed}: {kinds:?} isn't among {found:#?}");
         }
-        assert!(places >= 5, "{name}: only {places} runs of 40 had a place for it");
+        assert!(places >= ENOUGH / 2, "{name}: only {places} runs of 40 had a place for it");
     }
 }

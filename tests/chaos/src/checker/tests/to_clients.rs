@@ -10,7 +10,7 @@ use super::{Dice, Kind, Row, Run, all_are_found};
 use crate::checker::event::is_terminal;
 use crate::opaque::Cursor;
 use crate::record::Topology::{Cluster, Sentinel, Single};
-use crate::record::{ClientRecord, Follows, LogEntry, Saw, Sighting};
+use crate::record::{ClientRecord, FaultKind, FaultRecord, Follows, LogEntry, Role, Saw, Sighting, Target};
 
 #[test]
 fn wrong_frames_are_found() {
@@ -49,6 +49,8 @@ fn wrong_ends_are_found() {
         ("404 of a job that is there", Single, |run, dice| answers(run, dice, 404), &[Kind::FalselyGone]),
         ("400 of a good cursor", Single, |run, dice| answers(run, dice, 400), &[Kind::Denied]),
         ("503, and nothing was struck", Single, |run, dice| answers(run, dice, 503), &[Kind::Denied]),
+        ("502, and nothing was struck", Single, |run, dice| answers(run, dice, 502), &[Kind::Denied]),
+        ("503, and one gateway was struck", Single, refused_for_one, &[Kind::Denied]),
         ("`gone` of a job that is there", Single, falsely_gone, &[Kind::FalselyGone]),
         ("a reconnect without the cursor", Single, no_cursor, &[Kind::WrongCursor]),
         ("a reconnect with an older cursor", Cluster, older_cursor, &[Kind::WrongCursor]),
@@ -266,6 +268,19 @@ fn answers(run: &mut Run, dice: &mut Dice, wrong: u16) -> Option<()> {
     *status = wrong;
     sightings(run, place).truncate(place.sighting + 1);
     Some(())
+}
+
+fn refused_for_one(run: &mut Run, dice: &mut Dice) -> Option<()> {
+    run.faults.push(FaultRecord {
+        from_ms: 0,
+        until_ms: 60_000,
+        kind: FaultKind::Pause,
+        target: Target { role: Role::Gateway, n: 2 },
+        primary: false,
+        partitions: Vec::new(),
+        note: None,
+    });
+    answers(run, dice, 503)
 }
 
 fn opens(client: &ClientRecord, at: usize) -> bool {
