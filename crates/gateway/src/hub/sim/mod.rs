@@ -5,13 +5,16 @@
 mod ending;
 mod found;
 mod log;
+mod ops;
 mod oracle;
 mod shell;
 mod world;
 
+use log::Kind;
+use ops::{Ending, Fate, Op, Setting};
 use proptest::prelude::*;
 use proptest::test_runner::{FileFailurePersistence, RngAlgorithm};
-use world::{Ending, Fate, Op, Setting, World};
+use world::World;
 
 fn op() -> impl Strategy<Value = Op> {
     let fate = prop_oneof![
@@ -42,10 +45,11 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-fn setting() -> impl Strategy<Value = Setting> {
+fn setting(kind: Kind) -> impl Strategy<Value = Setting> {
     let ring_bytes = prop_oneof![1..400usize, 400..4000usize];
     let ending = prop_oneof![Just(Ending::Reconcile), Just(Ending::Live), Just(Ending::Nothing)];
-    (ring_bytes, 1..12usize, ending).prop_map(|(ring_bytes, page, ending)| Setting {
+    (ring_bytes, 1..12usize, ending).prop_map(move |(ring_bytes, page, ending)| Setting {
+        kind,
         ring_bytes,
         page,
         ending,
@@ -72,7 +76,12 @@ proptest! {
     })]
 
     #[test]
-    fn every_stream_is_the_log_from_its_cursor(setting in setting(), ops in prop::collection::vec(op(), 1..120)) {
+    fn every_stream_is_the_log_from_its_cursor(setting in setting(Kind::Job), ops in prop::collection::vec(op(), 1..120)) {
+        check(setting, &ops);
+    }
+
+    #[test]
+    fn every_stream_is_the_feed_from_its_cursor(setting in setting(Kind::Feed), ops in prop::collection::vec(op(), 1..120)) {
         check(setting, &ops);
     }
 }
