@@ -103,14 +103,22 @@ impl Log {
 pub(super) struct Events {
     by_cursor: HashMap<Cursor, Entry>,
     order: Vec<Cursor>,
+    /// The marks of another salt are others.
+    salt: u8,
 }
 
 impl Events {
+    /// None yet.
+    pub(super) fn salted(salt: u8) -> Self {
+        Self { salt, ..Self::default() }
+    }
+
     /// Makes the next event of `log`.
     pub(super) fn append(&mut self, log: &mut Log, terminal: bool) -> Entry {
         let last = if log.history.is_empty() { Cursor::new(log.base, Mark::START) } else { log.last() };
-        let [.., a, b, c] = (self.order.len() + 1).to_be_bytes();
-        let head = EntryHead { seq: last.seq + 1, mark: Mark::from_bytes([a, b, c]), before: last.mark };
+        let [.., b, c] = (self.order.len() + 1).to_be_bytes();
+        let head =
+            EntryHead { seq: last.seq + 1, mark: Mark::from_bytes([self.salt, b, c]), before: last.mark };
         let name = if terminal { "completed" } else { "progress" };
         let json = format!("{{\"seq\":{},\"of\":\"{}\"}}", head.seq, head.mark);
         let body = EntryBody { name: Bytes::from(name), json: Bytes::from(json) };

@@ -7,6 +7,7 @@ mod found;
 mod log;
 mod ops;
 mod oracle;
+mod several;
 mod shell;
 mod world;
 
@@ -64,16 +65,20 @@ fn check(setting: Setting, ops: &[Op]) {
     world.settle_down();
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig {
+fn config() -> ProptestConfig {
+    ProptestConfig {
         cases: 4000,
-        // What it finds becomes a named test below.
+        // What it finds becomes a named test.
         failure_persistence: Some(Box::new(FileFailurePersistence::Off)),
         max_shrink_iters: 100_000,
         // The default one takes three quarters of the time in a debug build.
         rng_algorithm: RngAlgorithm::XorShift,
         ..ProptestConfig::default()
-    })]
+    }
+}
+
+proptest! {
+    #![proptest_config(config())]
 
     #[test]
     fn every_stream_is_the_log_from_its_cursor(setting in setting(Kind::Job), ops in prop::collection::vec(op(), 1..120)) {
