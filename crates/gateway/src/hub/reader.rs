@@ -33,11 +33,20 @@ pub(crate) enum NoPage {
     Snapshot(#[from] serde_json::Error),
 }
 
+/// Whether a server that lost everything, or was replaced, would say the same.
+fn is_grave(verdict: Verdict, read: &LogRead) -> bool {
+    match verdict {
+        Verdict::Rewound => true,
+        Verdict::Trimmed => read.page.first.is_none(),
+        Verdict::Follows | Verdict::Begins => false,
+    }
+}
+
 impl Shared {
     /// What follows `position` in `log`, about [`page`](super::HubOptions::page) bytes of it. `None` if there is no such job.
     pub(super) async fn find(&self, log: &LogId, position: Position) -> Result<Option<Found>, NoPage> {
         let mut judged = self.judged(log, position).await?;
-        if matches!(judged, None | Some((Verdict::Rewound, _))) {
+        if judged.as_ref().is_none_or(|(verdict, read)| is_grave(*verdict, read)) {
             // Before a client is told that its history is void, the primary is asked that really is it.
             self.store.confirm_primary(log.partition()).await;
             judged = self.judged(log, position).await?;

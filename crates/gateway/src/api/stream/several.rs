@@ -29,9 +29,7 @@ pub(crate) async fn several(
     viewer.may_stream(&jobs)?;
     let list = ListHash::of_jobs(&jobs);
     let start = Start::of(&headers, &query, vec![Seen::NOTHING; jobs.len()], |text| {
-        // A cursor of this list that has fewer places than the list was cut short.
-        let seen = decode(text, list, jobs.len())?;
-        if seen.len() == jobs.len() { Ok(seen) } else { Err(model::cursor::BadCursor) }
+        decode(text, |logs| (logs == jobs.len()).then_some(list))
     })?;
     let own = app.clone();
     let look = move || {
@@ -94,7 +92,7 @@ async fn look(
     start: &Start<Vec<Seen>>,
 ) -> Result<Look, StoreError> {
     let list = ListHash::of_jobs(jobs);
-    let (mut lead, open) = match start {
+    let (lead, open) = match start {
         Start::After(seen) => {
             after(app, owner, jobs, Lead { list, seen: seen.clone(), bytes: Vec::new() }).await?
         }
@@ -113,7 +111,6 @@ async fn look(
         if open { Member::open(hub, job.into(), seen) } else { Member::over(job.into(), seen) }
     });
     let several = Several::of_jobs(hub, list, members.collect());
-    lead.seen.clear();
     Ok(Look::Stream(lead.opened(Source::Several(Box::new(several)))))
 }
 
