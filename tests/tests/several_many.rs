@@ -58,8 +58,8 @@ fn told(events: &[Event]) -> BTreeMap<String, Vec<String>> {
 }
 
 fn each(jobs: &[JobId], names: &[&str]) -> BTreeMap<String, Vec<String>> {
-    let names = |_| names.iter().map(|&name| name.to_owned()).collect();
-    jobs.iter().map(|job| (job.to_string(), names(()))).collect()
+    let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
+    jobs.iter().map(|job| (job.to_string(), names.clone())).collect()
 }
 
 #[tokio::test]
@@ -186,7 +186,7 @@ async fn a_feeds_cursor_may_know_of_more_partitions_than_the_gateway() {
     let mut stream = SseStream::builder(client.url("/api/feed")).last_event_id(&id).open().await;
     let first = submitted(&client, 1).await;
     let event = stream.next_within(SOON).await.unwrap();
-    assert_eq!(told(&[event.clone()]), each(&first, &["queued"]));
+    assert_eq!(told(std::slice::from_ref(&event)), each(&first, &["queued"]));
     let id = event.id.unwrap();
     let seen = decode(&id, |count| Some(ListHash::of_feed(count))).unwrap();
     assert_eq!(seen.len(), 4, "what it was told of the others isn't forgotten");
