@@ -29,6 +29,8 @@ pub(crate) enum NoPage {
     Broken(#[from] BrokenPage),
     #[error("the job was forgotten while it was read")]
     Forgotten,
+    #[error("another server answered than a moment ago: its history isn't the one that was read")]
+    Changed,
     #[error("the snapshot can't be written: {0}")]
     Snapshot(#[from] serde_json::Error),
 }
@@ -85,6 +87,11 @@ impl Shared {
         let snapshot = match log {
             LogId::Job(job) => {
                 let job = self.store.job(*job).await?.ok_or(NoPage::Forgotten)?;
+                // Read after the log, it is as far or farther; unless a failover came between the two.
+                let (at, last) = (job.last_event, page.last);
+                if at.seq < last.seq || (at.seq == last.seq && at != last) {
+                    return Err(NoPage::Changed);
+                }
                 self.snapshot(job, reason)?
             }
             LogId::Feed(..) => serde_json::to_vec(&FeedSnapshot { reason })?.into(),
