@@ -45,6 +45,16 @@ impl JobId {
     pub fn partition(self) -> Partition {
         Partition((self.0.as_u128() & PARTITION_BITS) as u16)
     }
+
+    /// Its 16 bytes, where text would take too much room.
+    pub const fn to_bytes(self) -> [u8; 16] {
+        self.0.into_bytes()
+    }
+
+    /// The id of these bytes.
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Uuid::from_bytes(bytes))
+    }
 }
 
 impl FromStr for JobId {
@@ -82,6 +92,7 @@ mod tests {
             assert_eq!(id.partition(), Partition(n));
             assert_eq!(id.0.get_version_num(), 7);
             assert_eq!(id.to_string().parse(), Ok(id));
+            assert_eq!(JobId::from_bytes(id.to_bytes()), id);
             let later = JobId::new(Timestamp::from_millis(1_795_514_400_124), [0; 10], Partition(0));
             assert!(later > id);
         }

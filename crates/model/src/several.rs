@@ -1,6 +1,6 @@
 //! The id of a frame on a stream of several logs: one cursor for each, in one opaque word.
 //!
-//! Base64url of: four bytes that say which logs it is of, then for each log in their order a LEB128 varint and, unless it is 0, a
+//! Base64url of: four bytes that say which logs it is of, and how many; then for each log in their order a LEB128 varint and, unless it is 0, a
 //! mark of three bytes. The varint is the seq + 1; 0 is a log of which it was told that it is gone.
 
 use base64::Engine;
@@ -24,9 +24,9 @@ impl ListHash {
         Self::first_of(&hash.finalize())
     }
 
-    /// Of an owner's feed, whatever the number of its partitions.
-    pub fn of_feed() -> Self {
-        Self::first_of(&Sha256::digest("feed"))
+    /// Of an owner's feed in the first `partitions` partitions.
+    pub fn of_feed(partitions: usize) -> Self {
+        Self::first_of(&Sha256::digest(format!("feed {partitions}")))
     }
 
     fn first_of(hash: &[u8]) -> Self {
@@ -65,15 +65,13 @@ pub fn encode(list: ListHash, seen: impl IntoIterator<Item = Seen>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// What the stream of `list` had told of its logs when it wrote the id `text`; at most `most` of them.
-pub fn decode(text: &str, list: ListHash, most: usize) -> Result<Vec<Seen>, BadCursor> {
+/// What a stream had told of each of its logs when it wrote the id `text`. `list` says which logs those are if there are so many,
+/// and `None` if there can't be.
+pub fn decode(text: &str, list: impl FnOnce(usize) -> Option<ListHash>) -> Result<Vec<Seen>, BadCursor> {
     let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| BadCursor)?;
-    let mut rest = bytes.strip_prefix(&list.0).ok_or(BadCursor)?;
+    let (hash, mut rest) = bytes.split_first_chunk().ok_or(BadCursor)?;
     let mut seen = Vec::new();
     while !rest.is_empty() {
-        if seen.len() == most {
-            return Err(BadCursor);
-        }
         let number = take_varint(&mut rest).ok_or(BadCursor)?;
         seen.push(match number.checked_sub(1) {
             None => Seen::Gone,
@@ -84,7 +82,7 @@ pub fn decode(text: &str, list: ListHash, most: usize) -> Result<Vec<Seen>, BadC
             }
         });
     }
-    Ok(seen)
+    if list(seen.len()) == Some(ListHash(*hash)) { Ok(seen) } else { Err(BadCursor) }
 }
 
 fn put_varint(out: &mut Vec<u8>, mut number: u64) {
@@ -130,15 +128,15 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_is_read(all in prop::collection::vec(seen(), 0..100)) {
-            let list = ListHash::of_feed();
-            prop_assert_eq!(decode(&encode(list, all.iter().copied()), list, 100), Ok(all));
+            let list = ListHash::of_feed(all.len());
+            prop_assert_eq!(decode(&encode(list, all.iter().copied()), |_| Some(list)), Ok(all));
         }
 
         #[test]
         fn nothing_that_is_read_was_not_written(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
-            let list = ListHash::of_feed();
+            let list = ListHash::of_feed(1);
             let text = URL_SAFE_NO_PAD.encode([&list.0[..], &bytes].concat());
-            if let Ok(all) = decode(&text, list, 100) {
+            if let Ok(all) = decode(&text, |_| Some(list)) {
                 prop_assert_eq!(encode(list, all), text);
             }
         }
@@ -151,13 +149,26 @@ mod tests {
                 .map(|id| id.parse().unwrap())
                 .into();
         let turned: Vec<_> = jobs.iter().rev().copied().collect();
-        let text = encode(ListHash::of_jobs(&jobs), [Seen::NOTHING, Seen::Gone]);
-        assert!(decode(&text, ListHash::of_jobs(&jobs), 2).is_ok());
-        for (list, most) in
-            [(ListHash::of_jobs(&turned), 2), (ListHash::of_feed(), 2), (ListHash::of_jobs(&jobs), 1)]
-        {
-            assert_eq!(decode(&text, list, most), Err(BadCursor));
+        let list = ListHash::of_jobs(&jobs);
+        let text = encode(list, [Seen::NOTHING, Seen::Gone]);
+        let other = |other| decode(&text, |count| (count == 2).then_some(other));
+        assert_eq!(other(list), Ok(vec![Seen::NOTHING, Seen::Gone]));
+        for list in [ListHash::of_jobs(&turned), ListHash::of_feed(2)] {
+            assert_eq!(other(list), Err(BadCursor));
         }
-        assert_eq!(decode("17-4f2a9c", ListHash::of_jobs(&jobs), 2), Err(BadCursor));
+        for text in ["17-4f2a9c", "", "AAAA", &text[..text.len() - 2], &encode(list, [Seen::NOTHING])] {
+            assert_eq!(decode(text, |count| (count == 2).then_some(list)), Err(BadCursor), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_feeds_cursor_that_was_cut_is_none() {
+        let seen = Seen::UpTo(Cursor::new(1_795_514_400_000, Mark::from_bytes([1, 2, 3])));
+        let text = encode(ListHash::of_feed(4), [seen; 4]);
+        let read = |text: &str| decode(text, |count| Some(ListHash::of_feed(count)));
+        assert_eq!(read(&text), Ok(vec![seen; 4]));
+        for end in 0..text.len() {
+            assert_eq!(read(&text[..end]), Err(BadCursor), "{end}");
+        }
     }
 }

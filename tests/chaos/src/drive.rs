@@ -41,7 +41,7 @@ impl Orders {
     /// What is going to be done to the world.
     pub fn schedule(&self) -> Schedule {
         let profile = Profile::of_plant(self.planted.as_deref());
-        Schedule::new(self.seed, self.topology, self.seconds, profile)
+        Schedule::new(self.seed, self.topology, self.durability, self.seconds, profile)
     }
 
     fn plan(&self) -> Plan {

@@ -147,9 +147,9 @@ impl HttpBody for EventBody {
             match this.source {
                 Source::Over => {}
                 Source::Opening(opening) => {
-                    let opened = ready!(opening.as_mut().poll(cx));
-                    this.ready.extend(opened.lead.clone().and_then(*this.words));
-                    *this.source = opened.source;
+                    let Opened { lead, source } = ready!(opening.as_mut().poll(cx));
+                    this.ready.extend(lead.and_then(*this.words));
+                    *this.source = source;
                 }
                 Source::Several(several) => match ready!(several.poll_next(cx)) {
                     Some(pieces) => {

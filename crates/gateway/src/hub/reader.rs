@@ -29,15 +29,26 @@ pub(crate) enum NoPage {
     Broken(#[from] BrokenPage),
     #[error("the job was forgotten while it was read")]
     Forgotten,
+    #[error("another server answered than a moment ago: its history isn't the one that was read")]
+    Changed,
     #[error("the snapshot can't be written: {0}")]
     Snapshot(#[from] serde_json::Error),
+}
+
+/// Whether a server that lost everything, or was replaced, would say the same.
+fn is_grave(verdict: Verdict, read: &LogRead) -> bool {
+    match verdict {
+        Verdict::Rewound => true,
+        Verdict::Trimmed => read.page.first.is_none(),
+        Verdict::Follows | Verdict::Begins => false,
+    }
 }
 
 impl Shared {
     /// What follows `position` in `log`, about [`page`](super::HubOptions::page) bytes of it. `None` if there is no such job.
     pub(super) async fn find(&self, log: &LogId, position: Position) -> Result<Option<Found>, NoPage> {
         let mut judged = self.judged(log, position).await?;
-        if matches!(judged, None | Some((Verdict::Rewound, _))) {
+        if judged.as_ref().is_none_or(|(verdict, read)| is_grave(*verdict, read)) {
             // Before a client is told that its history is void, the primary is asked that really is it.
             self.store.confirm_primary(log.partition()).await;
             judged = self.judged(log, position).await?;
@@ -76,6 +87,11 @@ impl Shared {
         let snapshot = match log {
             LogId::Job(job) => {
                 let job = self.store.job(*job).await?.ok_or(NoPage::Forgotten)?;
+                // Read after the log, it is as far or farther; unless a failover came between the two.
+                let (at, last) = (job.last_event, page.last);
+                if at.seq < last.seq || (at.seq == last.seq && at != last) {
+                    return Err(NoPage::Changed);
+                }
                 self.snapshot(job, reason)?
             }
             LogId::Feed(..) => serde_json::to_vec(&FeedSnapshot { reason })?.into(),

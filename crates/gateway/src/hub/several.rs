@@ -43,13 +43,22 @@ impl Member {
     }
 }
 
+/// What the logs of a stream are.
+enum Of {
+    Jobs(ListHash),
+    /// An owner's feed: partitions may be added, and it never ends. `seen` was told of the first ones before; there may be fewer
+    /// as far as this node has heard.
+    Feed {
+        owner: Owner,
+        seen: Vec<Seen>,
+    },
+}
+
 /// One follower of several logs.
 pub(crate) struct Several {
     hub: Hub,
-    list: ListHash,
+    of: Of,
     members: Vec<Member>,
-    /// Whose feed it is: then partitions may be added, and it never ends.
-    feed_of: Option<Owner>,
     /// The members that may have something.
     ready: VecDeque<usize>,
     waiting: FuturesUnordered<Waiting>,
@@ -76,29 +85,32 @@ impl Future for Waiting {
 impl Several {
     /// A follower of `members`, whose cursors are those of `list`.
     pub(crate) fn of_jobs(hub: &Hub, list: ListHash, members: Vec<Member>) -> Self {
-        let ready = (0..members.len()).collect();
-        Self { hub: hub.clone(), list, members, feed_of: None, ready, waiting: FuturesUnordered::new() }
+        Self::of(hub, Of::Jobs(list), members)
     }
 
     /// A follower of the feed of `owner`, of whose first partitions `seen` was told; the others start at their beginning.
-    pub(crate) fn of_feed(hub: &Hub, owner: Owner, seen: &[Seen]) -> Self {
-        let mut feed = Self::of_jobs(hub, ListHash::of_feed(), Vec::new());
-        feed.feed_of = Some(owner);
-        feed.add_partitions(seen);
+    pub(crate) fn of_feed(hub: &Hub, owner: Owner, seen: Vec<Seen>) -> Self {
+        let mut feed = Self::of(hub, Of::Feed { owner, seen }, Vec::new());
+        feed.add_partitions();
         feed
     }
 
-    /// How many frames' worth of bytes follow next: pieces to write in this order. `None` if nothing will follow.
+    fn of(hub: &Hub, of: Of, members: Vec<Member>) -> Self {
+        let ready = (0..members.len()).collect();
+        Self { hub: hub.clone(), of, members, ready, waiting: FuturesUnordered::new() }
+    }
+
+    /// What follows next: frames of two pieces each, to write in this order; at least one. `None` if nothing will follow.
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Vec<Bytes>>> {
         loop {
             while let Poll::Ready(Some(woken)) = self.waiting.poll_next_unpin(cx) {
                 match woken {
                     Some(member) => self.ready.push_back(member),
-                    None => self.add_partitions(&[]),
+                    None => self.add_partitions(),
                 }
             }
             let Some(member) = self.ready.pop_front() else {
-                let over = self.feed_of.is_none() && self.waiting.is_empty();
+                let over = matches!(self.of, Of::Jobs(_)) && self.waiting.is_empty();
                 return if over { Poll::Ready(None) } else { Poll::Pending };
             };
             let pieces = self.take(member);
@@ -136,19 +148,29 @@ impl Several {
         pieces
     }
 
+    /// The id of a frame that is told now.
     fn id(&self) -> String {
-        encode(self.list, self.members.iter().map(|member| member.seen))
+        let told = self.members.iter().map(|member| member.seen);
+        match &self.of {
+            Of::Jobs(list) => encode(*list, told),
+            Of::Feed { seen, .. } => {
+                let unheard_of = seen.iter().skip(self.members.len()).copied();
+                let count = seen.len().max(self.members.len());
+                encode(ListHash::of_feed(count), told.chain(unheard_of))
+            }
+        }
     }
 
     /// Follows the partitions that there are and that aren't followed yet.
-    fn add_partitions(&mut self, seen: &[Seen]) {
-        let Some(owner) = self.feed_of.clone() else { return };
+    fn add_partitions(&mut self) {
+        let Of::Feed { owner, seen } = &self.of else { return };
         // Before the count is looked at, so that no growth is missed.
         self.waiting.push(Waiting { member: None, woken: self.hub.partitions_may_grow() });
-        let known = self.members.len()..usize::from(self.hub.partitions());
-        for (index, partition) in known.clone().zip((0..).map(Partition).skip(known.start)) {
+        for partition in (0..self.hub.partitions()).skip(self.members.len()) {
+            let index = self.members.len();
             let seen = seen.get(index).copied().unwrap_or(Seen::NOTHING);
-            self.members.push(Member::open(&self.hub, LogId::Feed(partition, owner.clone()), seen));
+            let log = LogId::Feed(Partition(partition), owner.clone());
+            self.members.push(Member::open(&self.hub, log, seen));
             self.ready.push_back(index);
         }
     }

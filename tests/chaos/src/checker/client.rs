@@ -327,8 +327,9 @@ impl<'r> Walk<'r, '_> {
     fn event(&mut self, index: usize, at_ms: u64, event: &Event, held: Held<'r>) {
         self.counts.events += 1;
         let opened = self.open_since.unwrap_or_default();
-        self.counts.delays.push(at_ms.saturating_sub(held.written_ms.max(opened)));
         let track = &mut self.tracks[index];
+        let due_ms = held.written_ms.max(opened).max(track.anew_at_ms);
+        self.counts.delays.push(at_ms.saturating_sub(due_ms));
         let (key, problems) = (track.key, track.take(event, at_ms, held));
         for problem in problems {
             self.found(Some(index), at_ms, problem);
@@ -359,6 +360,7 @@ impl<'r> Walk<'r, '_> {
         };
         let shown = self.shown(index, cursor, event);
         let begun_anew = self.tracks[index].begin_anew(cursor);
+        self.tracks[index].anew_at_ms = at_ms;
         self.counts.voided += begun_anew.len() as u64;
         for problem in [problem, shown].into_iter().flatten() {
             self.found(Some(index), at_ms, problem);

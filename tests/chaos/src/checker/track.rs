@@ -21,6 +21,8 @@ pub(super) struct Track<'r> {
     pub(super) held: Vec<Held<'r>>,
     /// When it was told the end that it holds.
     pub(super) ended_at_ms: Option<u64>,
+    /// When it last began anew: what was written before is late for no one.
+    pub(super) anew_at_ms: u64,
     /// When it was told that the job is gone.
     pub(super) gone_at_ms: Option<u64>,
     /// Of a job, not of a feed.
@@ -52,6 +54,7 @@ impl<'r> Track<'r> {
             at: Cursor::START,
             held: Vec::new(),
             ended_at_ms: None,
+            anew_at_ms: 0,
             gone_at_ms: None,
             life: None,
             planned: None,

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{Act, Deed, Profile};
 use crate::dice::Dice;
-use crate::record::{Role, Target, Topology};
+use crate::record::{Durability, Role, Target, Topology};
 use crate::world::EACH;
 
 /// All that is planned.
@@ -14,12 +14,13 @@ pub struct Schedule {
     pub lanes: Vec<Vec<Act>>,
 }
 
-/// How many servers there are, by topology.
-fn servers(topology: Topology) -> u16 {
-    match topology {
-        Topology::Single => 1,
-        Topology::Sentinel => 3,
-        Topology::Cluster => 6,
+/// How many servers there are.
+fn servers(topology: Topology, durability: Durability) -> u16 {
+    match (topology, durability) {
+        (Topology::Single, _) => 1,
+        (Topology::Sentinel, Durability::Replicated) => 2,
+        (Topology::Sentinel, Durability::Local) => 3,
+        (Topology::Cluster, _) => 6,
     }
 }
 
@@ -30,8 +31,15 @@ fn partitions(topology: Topology) -> u64 {
 
 impl Schedule {
     /// Plans `seconds` of faults.
-    pub fn new(seed: u64, topology: Topology, seconds: u64, profile: Profile) -> Self {
-        let planner = Planner { seed, topology, end_ms: seconds * 1_000 };
+    pub fn new(
+        seed: u64,
+        topology: Topology,
+        durability: Durability,
+        seconds: u64,
+        profile: Profile,
+    ) -> Self {
+        let servers = servers(topology, durability);
+        let planner = Planner { seed, topology, servers, end_ms: seconds * 1_000 };
         let mut lanes = Vec::new();
         match profile {
             Profile::All => {
@@ -73,6 +81,7 @@ type Gap = (u64, u64);
 struct Planner {
     seed: u64,
     topology: Topology,
+    servers: u16,
     end_ms: u64,
 }
 
@@ -168,7 +177,7 @@ impl Planner {
 
     /// The ways to the servers, where all processes share them.
     fn ways(&self) -> Vec<Act> {
-        let servers = servers(self.topology);
+        let servers = self.servers;
         self.lane("ways", (2_000, 6_000), |dice| {
             let n = u16::try_from(dice.between(1, u64::from(servers))).unwrap_or(1);
             let target = Target { role: Role::Redis, n };
@@ -186,7 +195,7 @@ impl Planner {
     fn lost_messages(&self) -> Vec<Vec<Act>> {
         let ways: Vec<_> = match self.topology {
             Topology::Single => (1..=EACH).map(|n| Target { role: Role::Gateway, n }).collect(),
-            _ => (1..=servers(self.topology)).map(|n| Target { role: Role::Redis, n }).collect(),
+            _ => (1..=self.servers).map(|n| Target { role: Role::Redis, n }).collect(),
         };
         let lanes = ways.into_iter().map(|target| {
             let mut turn = 0;
@@ -226,7 +235,7 @@ mod tests {
     #[test]
     fn a_seed_is_one_schedule() {
         for topology in ALL {
-            let plan = |seed| Schedule::new(seed, topology, 60, Profile::All);
+            let plan = |seed| Schedule::new(seed, topology, Durability::Local, 60, Profile::All);
             assert_eq!(plan(3), plan(3));
             assert_ne!(plan(3), plan(4));
             assert!(plan(3).acts().len() > 20, "{}", plan(3));
@@ -236,7 +245,7 @@ mod tests {
     #[test]
     fn all_is_over_in_time_and_a_lane_does_one_thing_at_a_time() {
         for (seed, topology) in (0..50).flat_map(|seed| ALL.map(|topology| (seed, topology))) {
-            for lane in Schedule::new(seed, topology, 60, Profile::All).lanes {
+            for lane in Schedule::new(seed, topology, Durability::Local, 60, Profile::All).lanes {
                 assert!(lane.windows(2).all(|two| two[0].at_ms + two[0].lasts_ms < two[1].at_ms));
                 assert!(lane.iter().all(|act| act.at_ms + act.lasts_ms <= 60_000));
             }
@@ -247,7 +256,10 @@ mod tests {
     fn each_minute_has_what_the_suite_promises() {
         for seed in 0..50 {
             let has = |topology, wanted: fn(&Act) -> bool| {
-                Schedule::new(seed, topology, 60, Profile::All).acts().into_iter().any(wanted)
+                Schedule::new(seed, topology, Durability::Local, 60, Profile::All)
+                    .acts()
+                    .into_iter()
+                    .any(wanted)
             };
             assert!(
                 has(Topology::Cluster, |act| matches!(act.deed, Deed::SlotMove(_)) && act.lasts_ms == 20_000)

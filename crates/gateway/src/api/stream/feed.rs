@@ -29,7 +29,8 @@ pub(crate) async fn feed(
     viewer.may_stream_feed()?;
     let Query(query) = query?;
     let start = Start::of(&headers, &query, Vec::new(), |text| {
-        let seen = decode(text, ListHash::of_feed(), usize::from(MAX_PARTITIONS))?;
+        let most = usize::from(MAX_PARTITIONS);
+        let seen = decode(text, |logs| (logs <= most).then(|| ListHash::of_feed(logs)))?;
         // No feed was ever gone.
         if seen.contains(&Seen::Gone) { Err(BadCursor) } else { Ok(seen) }
     })?;
@@ -46,7 +47,7 @@ async fn look(app: &App, owner: &Owner, start: Start<Vec<Seen>>) -> Result<Look,
     let (lead, seen) = match start {
         Start::After(seen) => {
             if let Some(last) = seen.len().checked_sub(1).and_then(|last| u16::try_from(last).ok()) {
-                // More partitions than this node knows have been added; more than there are can't be followed.
+                // If more partitions than this node knows of have been added, it hears of them now.
                 app.store().has_partition(Partition(last)).await?;
             }
             (None, seen)
@@ -55,10 +56,10 @@ async fn look(app: &App, owner: &Owner, start: Start<Vec<Seen>>) -> Result<Look,
             let seen = newest(app, owner, &partitions).await?;
             let json = serde_json::to_vec(&FeedSnapshot { reason: SnapshotReason::Now })
                 .map_err(|error| StoreError::Unreadable(error.to_string()))?;
-            (Some(snapshot_frame(&json, encode(ListHash::of_feed(), seen.iter().copied()))), seen)
+            (Some(snapshot_frame(&json, encode(ListHash::of_feed(seen.len()), seen.iter().copied()))), seen)
         }
     };
-    let several = Several::of_feed(app.hub(), owner.clone(), &seen);
+    let several = Several::of_feed(app.hub(), owner.clone(), seen);
     Ok(Look::Stream(Opened { lead, source: Source::Several(Box::new(several)) }))
 }
 

@@ -4,7 +4,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
-use futures_util::future::try_join_all;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use model::several::{ListHash, Seen, decode, encode};
 use model::stream_token::MAX_JOBS;
 use model::{Job, JobId, Owner, Position};
@@ -16,6 +16,9 @@ use crate::carrier::body::{Opened, Source, as_it_is};
 use crate::hub::{Member, Several, gone_frame, snapshot_frame};
 use crate::owner::Viewer;
 use crate::problem::Problem;
+
+/// How many of a stream's jobs are asked for at once: a call takes kilobytes while it waits, and many streams come back together.
+const AT_ONCE: usize = 16;
 
 /// `GET /api/events?job=…&job=…`
 pub(crate) async fn several(
@@ -29,9 +32,7 @@ pub(crate) async fn several(
     viewer.may_stream(&jobs)?;
     let list = ListHash::of_jobs(&jobs);
     let start = Start::of(&headers, &query, vec![Seen::NOTHING; jobs.len()], |text| {
-        // A cursor of this list that has fewer places than the list was cut short.
-        let seen = decode(text, list, jobs.len())?;
-        if seen.len() == jobs.len() { Ok(seen) } else { Err(model::cursor::BadCursor) }
+        decode(text, |logs| (logs == jobs.len()).then_some(list))
     })?;
     let own = app.clone();
     let look = move || {
@@ -94,7 +95,7 @@ async fn look(
     start: &Start<Vec<Seen>>,
 ) -> Result<Look, StoreError> {
     let list = ListHash::of_jobs(jobs);
-    let (mut lead, open) = match start {
+    let (lead, open) = match start {
         Start::After(seen) => {
             after(app, owner, jobs, Lead { list, seen: seen.clone(), bytes: Vec::new() }).await?
         }
@@ -113,7 +114,6 @@ async fn look(
         if open { Member::open(hub, job.into(), seen) } else { Member::over(job.into(), seen) }
     });
     let several = Several::of_jobs(hub, list, members.collect());
-    lead.seen.clear();
     Ok(Look::Stream(lead.opened(Source::Several(Box::new(several)))))
 }
 
@@ -124,8 +124,12 @@ async fn after(
     jobs: &[JobId],
     mut lead: Lead,
 ) -> Result<(Lead, Option<Vec<bool>>), StoreError> {
-    let found = try_join_all(jobs.iter().map(|&job| app.store().peek(job))).await?;
-    let found: Vec<_> = found.into_iter().map(|peek| peek.filter(|peek| peek.owner == *owner)).collect();
+    let asked = jobs.iter().copied().map(|job| app.store().peek(job));
+    let found: Vec<Option<Peek>> = stream::iter(asked)
+        .buffered(AT_ONCE)
+        .map_ok(|peek| peek.filter(|peek| peek.owner == *owner))
+        .try_collect()
+        .await?;
     if found.iter().all(Option::is_none) {
         return Ok((lead, None));
     }
@@ -153,9 +157,12 @@ async fn now(
     jobs: &[JobId],
     mut lead: Lead,
 ) -> Result<(Lead, Option<Vec<bool>>), StoreError> {
-    let found = try_join_all(jobs.iter().map(|&job| app.store().job(job))).await?;
-    let found: Vec<Option<Job>> =
-        found.into_iter().map(|job| job.filter(|job| job.owner == *owner)).collect();
+    let asked = jobs.iter().copied().map(|job| app.store().job(job));
+    let found: Vec<Option<Job>> = stream::iter(asked)
+        .buffered(AT_ONCE)
+        .map_ok(|job| job.filter(|job| job.owner == *owner))
+        .try_collect()
+        .await?;
     if found.iter().all(Option::is_none) {
         return Ok((lead, None));
     }

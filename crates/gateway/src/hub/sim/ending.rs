@@ -4,7 +4,8 @@ use model::Cursor;
 
 use super::super::chain::Chain;
 use super::super::core::WaitFor;
-use super::world::{Ending, Fate, World};
+use super::ops::{Ending, Fate};
+use super::world::World;
 
 impl World {
     pub(super) fn check_core(&self) {

@@ -1,7 +1,8 @@
 //! What random runs have found once, and what they find too seldom.
 
 use super::check;
-use super::world::{Ending, Fate, Op, Setting};
+use super::log::Kind;
+use super::ops::{Ending, Fate, Op, Setting};
 
 const APPEND: Op = Op::Append { more: 0, large: false, fate: Fate::Heard };
 const OPEN: Op = Op::Open { how: 0, pick: 0 };
@@ -15,7 +16,7 @@ fn a_verdict_is_told_once() {
     let told = Op::Open { how: 1, pick: 0 };
     let to_nothing = Op::Rewind { to: 0, kept: 0 };
     check(
-        Setting { ring_bytes: 1, page: 1, ending: Ending::Reconcile },
+        Setting { kind: Kind::Job, ring_bytes: 1, page: 1, ending: Ending::Reconcile },
         &[told, APPEND, OPEN, TAKE, Op::Ask, to_nothing, Op::Run, Op::Restore(0), ANSWER, TAKE, TAKE],
     );
 }
@@ -26,7 +27,7 @@ fn a_verdict_is_told_once() {
 fn a_newer_page_takes_the_place_of_an_older_one() {
     let append = |more| Op::Append { more, large: false, fate: Fate::Heard };
     check(
-        Setting { ring_bytes: 1, page: 3, ending: Ending::Reconcile },
+        Setting { kind: Kind::Job, ring_bytes: 1, page: 3, ending: Ending::Reconcile },
         &[
             OPEN,
             TAKE,
@@ -48,7 +49,7 @@ fn a_newer_page_takes_the_place_of_an_older_one() {
 #[test]
 fn a_newer_page_ends_an_older_one_that_it_contradicts() {
     check(
-        Setting { ring_bytes: 1, page: 8, ending: Ending::Reconcile },
+        Setting { kind: Kind::Job, ring_bytes: 1, page: 8, ending: Ending::Reconcile },
         &[
             OPEN,
             APPEND,
@@ -92,7 +93,7 @@ const TAKE_SECOND: Op = Op::Take { pick: 1, budget: 0 };
 #[test]
 fn who_waits_for_a_read_hears_of_live_events_too() {
     check(
-        Setting { ring_bytes: 1000, page: 1, ending: Ending::Nothing },
+        Setting { kind: Kind::Job, ring_bytes: 1000, page: 1, ending: Ending::Nothing },
         &[OPEN, TAKE, Op::Ask, ANSWER, LATE, OPEN_AHEAD, TAKE_SECOND, HEAR, HEAR],
     );
 }
@@ -102,7 +103,7 @@ fn who_waits_for_a_read_hears_of_live_events_too() {
 fn who_waits_for_a_read_that_fails_hears_of_live_events_too() {
     let fails = Op::Answer(true);
     check(
-        Setting { ring_bytes: 1000, page: 1, ending: Ending::Nothing },
+        Setting { kind: Kind::Job, ring_bytes: 1000, page: 1, ending: Ending::Nothing },
         &[OPEN, TAKE, Op::Ask, ANSWER, LATE, OPEN_AHEAD, TAKE_SECOND, Op::Ask, HEAR, HEAR, fails],
     );
 }
@@ -113,7 +114,7 @@ fn live_does_not_contradict_a_page() {
     let page_ahead = [OPEN, TAKE, Op::Ask, ANSWER, LATE, OPEN_AHEAD, TAKE_SECOND, Op::Ask, ANSWER];
     let rewind = [Op::Rewind { to: 1, kept: 0 }, APPEND];
     check(
-        Setting { ring_bytes: 1000, page: 1, ending: Ending::Reconcile },
+        Setting { kind: Kind::Job, ring_bytes: 1000, page: 1, ending: Ending::Reconcile },
         &[page_ahead.as_slice(), &rewind].concat(),
     );
 }
@@ -123,7 +124,7 @@ fn live_does_not_contradict_a_page() {
 fn a_read_that_live_has_overtaken_takes_nothing_back() {
     let overtaken = [LATE, Op::Unsettle, Op::Ask, Op::Run, HEAR, HEAR, APPEND, ANSWER];
     check(
-        Setting { ring_bytes: 1000, page: 1, ending: Ending::Reconcile },
+        Setting { kind: Kind::Job, ring_bytes: 1000, page: 1, ending: Ending::Reconcile },
         &[[OPEN, TAKE, Op::Ask, ANSWER].as_slice(), &overtaken].concat(),
     );
 }

@@ -5,13 +5,17 @@
 mod ending;
 mod found;
 mod log;
+mod ops;
 mod oracle;
+mod several;
 mod shell;
 mod world;
 
+use log::Kind;
+use ops::{Ending, Fate, Op, Setting};
 use proptest::prelude::*;
 use proptest::test_runner::{FileFailurePersistence, RngAlgorithm};
-use world::{Ending, Fate, Op, Setting, World};
+use world::World;
 
 fn op() -> impl Strategy<Value = Op> {
     let fate = prop_oneof![
@@ -42,10 +46,11 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-fn setting() -> impl Strategy<Value = Setting> {
+fn setting(kind: Kind) -> impl Strategy<Value = Setting> {
     let ring_bytes = prop_oneof![1..400usize, 400..4000usize];
     let ending = prop_oneof![Just(Ending::Reconcile), Just(Ending::Live), Just(Ending::Nothing)];
-    (ring_bytes, 1..12usize, ending).prop_map(|(ring_bytes, page, ending)| Setting {
+    (ring_bytes, 1..12usize, ending).prop_map(move |(ring_bytes, page, ending)| Setting {
+        kind,
         ring_bytes,
         page,
         ending,
@@ -60,19 +65,28 @@ fn check(setting: Setting, ops: &[Op]) {
     world.settle_down();
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig {
+fn config() -> ProptestConfig {
+    ProptestConfig {
         cases: 4000,
-        // What it finds becomes a named test below.
+        // What it finds becomes a named test.
         failure_persistence: Some(Box::new(FileFailurePersistence::Off)),
         max_shrink_iters: 100_000,
         // The default one takes three quarters of the time in a debug build.
         rng_algorithm: RngAlgorithm::XorShift,
         ..ProptestConfig::default()
-    })]
+    }
+}
+
+proptest! {
+    #![proptest_config(config())]
 
     #[test]
-    fn every_stream_is_the_log_from_its_cursor(setting in setting(), ops in prop::collection::vec(op(), 1..120)) {
+    fn every_stream_is_the_log_from_its_cursor(setting in setting(Kind::Job), ops in prop::collection::vec(op(), 1..120)) {
+        check(setting, &ops);
+    }
+
+    #[test]
+    fn every_stream_is_the_feed_from_its_cursor(setting in setting(Kind::Feed), ops in prop::collection::vec(op(), 1..120)) {
         check(setting, &ops);
     }
 }

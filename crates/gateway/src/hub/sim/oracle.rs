@@ -3,17 +3,17 @@
 use bytes::Bytes;
 use model::{Cursor, Position};
 
-use super::log::{Events, Log, Lost};
+use super::log::{Events, Kind, Log, Lost};
 
-/// A read that told of a lost position.
+/// A read that told of a position from which the log can't go on.
 #[derive(Debug)]
 pub(super) struct Verdict {
     /// When it ran.
     pub(super) at: u64,
     /// The log at that time.
     pub(super) log: Log,
-    /// What was told.
-    pub(super) lost: Lost,
+    /// What was told; nothing where a feed begins.
+    pub(super) lost: Option<Lost>,
     /// Where the log began when the snapshot was made.
     pub(super) start: Cursor,
 }
@@ -30,14 +30,21 @@ pub(super) struct Client {
 
 impl Client {
     /// Takes a frame, which must be the one that comes next.
-    pub(super) fn take(&mut self, frame: &Bytes, now: u64, events: &Events, verdicts: &[Verdict]) {
+    pub(super) fn take(
+        &mut self,
+        kind: Kind,
+        frame: &Bytes,
+        now: u64,
+        events: &Events,
+        verdicts: &[Verdict],
+    ) {
         let text = std::str::from_utf8(frame).unwrap();
         assert!(!self.ended, "{text} after the end");
         let [name, data, id] = fields(text);
         if name == "snapshot" {
             let verdict = &verdicts[data.parse::<usize>().unwrap()];
             assert!(verdict.at >= self.since, "told {verdict:?} at {self:?}, of an earlier time");
-            assert_eq!(verdict.log.lost(self.position), Some(verdict.lost), "told {verdict:?} at {self:?}");
+            assert_eq!(verdict.log.lost(self.position), verdict.lost, "told {verdict:?} at {self:?}");
             assert_eq!(id, verdict.start.to_string());
             assert!(!self.position.is(verdict.start), "told {verdict:?} though it goes on from there");
             self.position = verdict.start.into();
@@ -48,8 +55,18 @@ impl Client {
             assert_eq!((name.as_bytes(), data.as_bytes()), (&*body.name, &*body.json));
             assert!(self.position.is(entry.head.cursor_before()), "{id} taken at {self:?}");
             self.position = entry.head.cursor().into();
-            self.ended = body.is_terminal();
+            self.ended = body.is_terminal() && kind == Kind::Job;
         }
+        self.since = now;
+    }
+
+    /// Comes to stand at `after` without being told: where a feed begins, for who has seen nothing of it.
+    pub(super) fn begin(&mut self, after: Cursor, now: u64, verdicts: &[Verdict]) {
+        assert_eq!(self.position, Position::START, "comes to {after:?} untold");
+        let told =
+            |verdict: &Verdict| verdict.at >= self.since && verdict.lost.is_none() && verdict.start == after;
+        assert!(verdicts.iter().any(told), "no feed began at {after:?} since {self:?}");
+        self.position = after.into();
         self.since = now;
     }
 }

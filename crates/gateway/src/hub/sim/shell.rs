@@ -1,5 +1,6 @@
 //! What the shell does for the core: reads, reconciling, waking.
 
+use bytes::Bytes;
 use model::Cursor;
 use model::replay::{self, Verdict as Settled};
 
@@ -7,7 +8,7 @@ use super::super::core::{WaitFor, Wake};
 use super::super::frame::render;
 use super::super::page::ReadPage;
 use super::super::read::ReadOutcome;
-use super::log::Lost;
+use super::log::{Kind, Lost};
 use super::oracle::Verdict;
 use super::world::World;
 
@@ -36,7 +37,11 @@ impl World {
             return;
         }
         let page = self.log.read(read.position.seq, self.setting.page);
-        let lost = match replay::settle(read.position, &page) {
+        let judge = match self.setting.kind {
+            Kind::Job => replay::settle,
+            Kind::Feed => replay::settle_feed,
+        };
+        let lost = match judge(read.position, &page) {
             Settled::Follows => {
                 let page = ReadPage::follows(read.position, page, self.log.ended()).unwrap();
                 *ran = Ran::Done(ReadOutcome::Page(page));
@@ -44,9 +49,21 @@ impl World {
             }
             Settled::Trimmed => Lost::Trimmed,
             Settled::Rewound => Lost::Rewound,
-            Settled::Begins => unreachable!("a job's log begins at 1"),
+            Settled::Begins => {
+                let (log, start) = (self.log.clone(), self.log.start());
+                assert_eq!(log.lost(read.position), None, "begins anew at {start:?}");
+                self.verdicts.push(Verdict { at: self.now, log, lost: None, start });
+                let page = ReadPage::restart(Bytes::new(), page, false).unwrap();
+                *ran = Ran::Done(ReadOutcome::Page(page));
+                return;
+            }
         };
-        *ran = Ran::Lost(Verdict { at: self.now, log: self.log.clone(), lost, start: Cursor::START });
+        *ran = Ran::Lost(Verdict {
+            at: self.now,
+            log: self.log.clone(),
+            lost: Some(lost),
+            start: Cursor::START,
+        });
     }
 
     pub(super) fn answer(&mut self, fails: bool) {

@@ -6,95 +6,10 @@ use model::{Cursor, Entry, Mark, Position};
 use super::super::core::{Limits, LogCore, Taken, WaitFor};
 use super::super::read::ReadAt;
 use super::super::seat::Seat;
-use super::log::{Events, Log};
+use super::log::{Events, Kind, Log};
+use super::ops::{Ending, Fate, Op, Setting};
 use super::oracle::{Client, Verdict};
 use super::shell::Ran;
-
-/// What holds for a whole run.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Setting {
-    pub(super) ring_bytes: usize,
-    /// The most entries of a page.
-    pub(super) page: usize,
-    pub(super) ending: Ending,
-}
-
-/// By what the streams come to the log's end when a run is over.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Ending {
-    /// What was lost is found by a reconcile.
-    Reconcile,
-    /// An event beyond all that was known is heard: it tells of whatever was lost before it.
-    Live,
-    /// Redis and the live channel lost nothing in the whole run, though some was late: nothing more is needed.
-    Nothing,
-}
-
-/// What becomes of a live message.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Fate {
-    Heard,
-    /// Heard some time later, maybe after others.
-    Late,
-    Lost,
-    /// Heard now and again some time later.
-    Twice,
-}
-
-/// One thing that happens. A `pick` chooses among what there is.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Op {
-    /// One event, and `more`. Large ones are told without their body.
-    Append {
-        more: u8,
-        large: bool,
-        fate: Fate,
-    },
-    /// A late live message arrives, maybe to arrive `again`.
-    Hear {
-        pick: u8,
-        again: bool,
-    },
-    /// The log is trimmed.
-    Trim(u8),
-    /// Redis lost its newest events, and maybe has some that it had trimmed.
-    Rewind {
-        to: u8,
-        kept: u8,
-    },
-    /// A history that Redis had lost is back.
-    Restore(u8),
-    /// The job ends.
-    Finish,
-    /// The job isn't there any more.
-    Vanish,
-    /// A stream opens: at the start, a cursor that was told once, a bare seq, a foreign mark, or at the log's end.
-    Open {
-        how: u8,
-        pick: u8,
-    },
-    Close(u8),
-    /// A stream that is awake takes what is ready.
-    Take {
-        pick: u8,
-        budget: u8,
-    },
-    /// Another stream opens where one stands: both get the same.
-    Twin(u8),
-    /// The shell asks the core what to read.
-    Ask,
-    /// The read runs in Redis.
-    Run,
-    /// The read is answered, or fails.
-    Answer(bool),
-    Shed(u8),
-    /// A reconcile asks Redis for the newest cursor.
-    AskTip,
-    /// It is told to the core, maybe after live has caught up.
-    TellTip(bool),
-    /// The subscription was built anew.
-    Unsettle,
-}
 
 /// A client, and its seat.
 #[derive(Debug)]
@@ -127,8 +42,15 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(setting: Setting) -> Self {
-        let (mut log, mut events) = (Log::default(), Events::default());
-        events.append(&mut log, false);
+        let (mut log, mut events) = (Log::of(setting.kind), Events::default());
+        let limits = Limits { ring_bytes: setting.ring_bytes, endless: false };
+        let core = match setting.kind {
+            Kind::Job => {
+                events.append(&mut log, false);
+                LogCore::of_job(limits)
+            }
+            Kind::Feed => LogCore::of_feed(limits),
+        };
         Self {
             setting,
             now: 0,
@@ -137,7 +59,7 @@ impl World {
             events,
             late: Vec::new(),
             verdicts: Vec::new(),
-            core: LogCore::of_job(Limits { ring_bytes: setting.ring_bytes, endless: false }),
+            core,
             look: false,
             reading: None,
             reads: 0,
@@ -159,7 +81,13 @@ impl World {
             Op::Append { more, large, fate } => (0..=more).for_each(|_| self.append(false, large, fate)),
             Op::Hear { pick, again } => self.hear_late(pick, again),
             Op::Trim(pick) => {
-                self.log.trimmed += index(pick, self.log.history.len() - self.log.trimmed + 1).unwrap();
+                let kept = self.log.history.len() - self.log.trimmed;
+                let most = match self.setting.kind {
+                    Kind::Job => kept + 1,
+                    // A list of nothing is no list.
+                    Kind::Feed => kept.max(1),
+                };
+                self.log.trimmed += index(pick, most).unwrap();
             }
             Op::Rewind { to, kept } => self.rewind(to, kept),
             Op::Restore(pick) => {
@@ -168,7 +96,10 @@ impl World {
                 }
             }
             Op::Finish => self.append(true, false, Fate::Heard),
-            Op::Vanish => self.log.gone = true,
+            Op::Vanish => match self.setting.kind {
+                Kind::Job => self.log.gone = true,
+                Kind::Feed => self.rewind(0, 0),
+            },
             Op::Open { how, pick } => self.open(how, pick),
             Op::Close(pick) => {
                 if let Some(i) = index(pick, self.streams.len()) {
@@ -200,6 +131,9 @@ impl World {
         if self.log.ended() || self.log.gone {
             return;
         }
+        if self.setting.kind == Kind::Feed && self.log.history.is_empty() {
+            self.log.base = self.clock();
+        }
         let mut entry = self.events.append(&mut self.log, terminal);
         if large {
             entry.body = None;
@@ -210,6 +144,16 @@ impl World {
         if matches!(fate, Fate::Heard | Fate::Twice) {
             self.news = true;
             self.hear(&entry);
+        }
+    }
+
+    /// The seq before a feed's first event: the time, by a clock that is far ahead of a feed that expired; or not, after a failover.
+    fn clock(&self) -> u64 {
+        let newest = self.events.highest();
+        match self.now % 8 {
+            0 => newest.saturating_sub(self.now % 7),
+            1 => newest,
+            _ => 1000.max(newest + self.now % 50),
         }
     }
 
@@ -236,13 +180,19 @@ impl World {
         self.lost.push(self.log.clone());
         let to = index(to, self.log.history.len() + 1).unwrap();
         self.log.history.truncate(to);
-        self.log.trimmed = self.log.trimmed.min(index(kept, to + 1).unwrap());
+        let most = match self.setting.kind {
+            Kind::Job => to + 1,
+            Kind::Feed => to.max(1),
+        };
+        self.log.trimmed = self.log.trimmed.min(index(kept, most).unwrap());
         self.log.gone = false;
     }
 
     fn open(&mut self, how: u8, pick: u8) {
         let told = self.events.pick(pick);
         let position = match how {
+            // The cursors of feeds always have marks.
+            2 if self.setting.kind == Kind::Feed => Cursor::new(told.seq, told.mark).into(),
             0 => Position::START,
             1 => told.into(),
             2 => Position { seq: told.seq + u64::from(pick % 3), mark: None },
@@ -270,14 +220,20 @@ impl World {
         let on_ring = self.core.on_ring(stream.seat.position);
         match self.core.take(&mut stream.seat, budget) {
             Taken::Frames(told) => {
+                let afters: Vec<_> = told.iter().map(|told| told.after).collect();
                 let frames: Vec<_> = told.into_iter().map(|told| told.bytes).collect();
                 assert!(
                     !on_ring || !frames[0].starts_with(b"event: snapshot"),
                     "{client:?} is lost on the ring"
                 );
                 assert!(frames.len() == 1 || frames.iter().map(Bytes::len).sum::<usize>() <= budget);
-                for frame in &frames {
-                    client.take(frame, self.now, &self.events, &self.verdicts);
+                for (frame, after) in frames.iter().zip(afters) {
+                    if frame.is_empty() {
+                        client.begin(after, self.now, &self.verdicts);
+                    } else {
+                        client.take(self.setting.kind, frame, self.now, &self.events, &self.verdicts);
+                    }
+                    assert!(client.position.is(after), "stands at {after:?}, and was told {client:?}");
                 }
                 return frames;
             }
@@ -317,7 +273,7 @@ impl World {
         self.sit(position);
         let first = self.take(i, 100);
         let second = self.take(self.streams.len() - 1, 100);
-        if !first.first().is_some_and(|frame| frame.starts_with(b"event: snapshot")) {
+        if !first.first().is_some_and(|frame| frame.is_empty() || frame.starts_with(b"event: snapshot")) {
             assert_eq!(first, second, "at {position:?}");
             assert!(first.iter().zip(&second).all(|(a, b)| a.as_ptr() == b.as_ptr()), "rendered twice");
         }
