@@ -179,6 +179,7 @@ impl Store {
             } else if !found.counts.grows() {
                 return Ok(found.counts);
             }
+            self.inherit_pauses(found.counts).await?;
             self.replace(&found, PartitionCounts { all, open: all }).await?;
         }
     }

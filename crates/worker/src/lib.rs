@@ -22,6 +22,7 @@ mod lease;
 mod metrics;
 mod options;
 mod outgoing;
+mod places;
 mod verdict;
 
 use std::collections::{HashMap, HashSet};
@@ -39,6 +40,7 @@ use tokio_util::task::TaskTracker;
 use attempt::Stops;
 use backoff::Backoff;
 use claim::{Claimer, Workshop};
+use places::Places;
 
 pub use context::{Context, Recording};
 pub use exec::Exec;
@@ -59,7 +61,7 @@ pub struct Parts {
 }
 
 /// How often the number of partitions is read anew, should nobody else in the process do it: it may have grown.
-const LOOK_FOR_PARTITIONS: Duration = Duration::from_secs(5);
+const LOOK_FOR_PARTITIONS: Duration = Duration::from_secs(10);
 
 /// Works until `shutdown`. From its soft stop on nothing is claimed, and what runs has [`Options::grace`] to end; what is left
 /// then, or at the hard stop, is given back. Returns when no attempt is left. Redis being away is waited out.
@@ -70,6 +72,7 @@ pub async fn run(parts: Parts, shutdown: &Shutdown) {
     let shop = Arc::new(Workshop {
         store,
         permits: Arc::new(Semaphore::new(options.concurrency)),
+        places: Places::new(&options.task_concurrency),
         options: Arc::new(options),
         handlers,
         metrics,
@@ -82,7 +85,7 @@ pub async fn run(parts: Parts, shutdown: &Shutdown) {
     let _give_back = stops.give_back.clone().drop_guard();
     let mut loops = JoinSet::new();
     if !shop.handlers.is_empty() {
-        soft.run_until_cancelled(claim_everywhere(&shop, &mut loops)).await;
+        soft.run_until_cancelled(Box::pin(claim_everywhere(&shop, &mut loops))).await;
     }
     soft.cancelled().await;
 
