@@ -61,7 +61,7 @@ pub struct Parts {
 }
 
 /// How often the number of partitions is read anew, should nobody else in the process do it: it may have grown.
-const LOOK_FOR_PARTITIONS: Duration = Duration::from_secs(10);
+const LOOK_FOR_PARTITIONS: Duration = Duration::from_secs(13);
 
 /// Works until `shutdown`. From its soft stop on nothing is claimed, and what runs has [`Options::grace`] to end; what is left
 /// then, or at the hard stop, is given back. Returns when no attempt is left. Redis being away is waited out.
@@ -112,8 +112,8 @@ async fn claim_everywhere(shop: &Arc<Workshop>, loops: &mut JoinSet<()>) {
     let mut backoff = Backoff::new();
     let mut number = shop.store.partitions_changed();
     loop {
-        // `reach` reads the number anew.
-        let found = match shop.store.reach().await {
+        // To reach it is to read the number anew; usually whoever watches Redis in this process has.
+        let found = match shop.store.reach_unless_within(LOOK_FOR_PARTITIONS).await {
             Ok(()) => shop.store.partitions().await,
             Err(error) => Err(error),
         };
@@ -123,7 +123,7 @@ async fn claim_everywhere(shop: &Arc<Workshop>, loops: &mut JoinSet<()>) {
                     loops.spawn(Claimer::new(Arc::clone(shop), partition).run());
                 }
                 backoff = Backoff::new();
-                let pause = LOOK_FOR_PARTITIONS.mul_f64(rand::random_range(0.8..=1.0));
+                let pause = LOOK_FOR_PARTITIONS.mul_f64(rand::random_range(0.9..=1.0));
                 let more = number.wait_for(|&number| usize::from(number) > known.len());
                 // The store that would close the channel is held here.
                 drop(timeout(pause, more).await);
