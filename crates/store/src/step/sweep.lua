@@ -13,12 +13,12 @@ local now = clock(ARGV[1])
 local key = prefix .. 'sweeper'
 local state = redis.call('HMGET', key, 'holder', 'until', 'last', 'grace', 'rest', 'turn')
 local held_until, last, grace = tonumber(state[2]) or 0, tonumber(state[3]), tonumber(state[4]) or 0
--- When one who isn't the holder looks next: they come one after another, so that one comes soon after the holder has gone, and
--- yet their number doesn't count: the first few a pause apart, the others four.
+-- When one who isn't the holder looks next. They come one after another, so that one comes soon after the holder has gone; the
+-- more there are the further apart, so that many cost no more than few.
 local function next_look(held_until, turn)
-  local is_odd = turn > now + 3600 * 1000
-  turn = is_odd and held_until or math.max(turn, held_until)
-  turn = turn + (turn - now < 6 * pause and pause or 4 * pause)
+  -- A clock that went back left turns that are too far off.
+  turn = turn > now + 3600 * 1000 and held_until or math.max(turn, held_until)
+  turn = turn + math.min(math.max(pause, (turn - now) / 8), 8 * pause)
   redis.call('HSET', key, 'turn', int(turn))
   return turn
 end
