@@ -17,8 +17,8 @@ use testkit::sse::{Follower, SseStream, check_history};
 use tokio::task::JoinSet;
 use whole::{Client, SOON, System, brief, data, turns};
 
-/// How long processes get to read the number anew, which they do about every second.
-const WAIT: &str = "3s";
+/// How long processes get to read the number anew, which workers do about every ten seconds.
+const WAIT: &str = "14s";
 
 /// `jobcast partitions`, on the system's Redis.
 fn partitions(system: &System, args: &[&str]) -> JobcastBuilder {

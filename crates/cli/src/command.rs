@@ -9,6 +9,7 @@ mod jobs;
 pub(crate) mod partitions;
 pub(crate) mod people;
 mod submit;
+mod tasks;
 mod watch;
 mod worker;
 

@@ -49,6 +49,7 @@ pub(crate) fn worker_options(config: &Config) -> worker::Options {
     let (worker, jobs) = (&config.worker, &config.jobs);
     worker::Options {
         concurrency: usize::try_from(worker.concurrency).unwrap_or(usize::MAX),
+        task_concurrency: task_concurrency(config),
         limits: run_limits(config),
         lease: jobs.lease,
         heartbeat: jobs.heartbeat,
@@ -60,6 +61,12 @@ pub(crate) fn worker_options(config: &Config) -> worker::Options {
         max_event: jobs.max_event.as_usize(),
         max_result: jobs.max_result.as_usize(),
     }
+}
+
+/// How many attempts of each task may run in one worker.
+fn task_concurrency(config: &Config) -> HashMap<TaskName, usize> {
+    let limits = config.tasks.iter().map(|(name, task)| Some((name.clone(), task.concurrency?)));
+    limits.flatten().map(|(name, limit)| (name, usize::try_from(limit).unwrap_or(usize::MAX))).collect()
 }
 
 /// How many jobs of each task may run over the whole fleet.

@@ -19,6 +19,24 @@ use crate::parts;
 /// The pause between two looks whether the store answers: about a second, jittered.
 const WATCH: Range<Duration> = Duration::from_millis(800)..Duration::from_millis(1200);
 
+/// How often the store is asked for a sign of life, as long as everything else that was asked was answered.
+#[derive(Clone, Copy)]
+pub(crate) enum Watch {
+    /// At each look: who answers requests wants to know at once, and there are few of them.
+    Close,
+    /// About every ten seconds, for roles of which there are hundreds, and which ask when they have something to do.
+    Loose,
+}
+
+impl Watch {
+    fn looks(self) -> u32 {
+        match self {
+            Self::Close => 1,
+            Self::Loose => 10,
+        }
+    }
+}
+
 /// What the roles of this process have in common: their stop, and how they ended.
 pub(crate) struct Roles {
     shutdown: Shutdown,
@@ -58,12 +76,12 @@ impl Roles {
     }
 
     /// Makes what a role has for itself, and begins to sweep and to watch the store for it. Within a Tokio runtime.
-    pub(crate) fn prepare(&self, options: store::Options, config: &Config) -> Own {
+    pub(crate) fn prepare(&self, options: store::Options, config: &Config, how: Watch) -> Own {
         let store = Store::new(options);
         let health = Health::following(&self.shutdown);
         let (tasks, stop) = (self.shutdown.tasks(), self.shutdown.soft());
         tasks.spawn(store::sweep_until(store.clone(), parts::sweep_options(config), stop.clone()));
-        tasks.spawn(watch(store.clone(), health.clone(), stop.clone()));
+        tasks.spawn(watch(store.clone(), how, health.clone(), stop.clone()));
         if !self.has_asked.swap(true, Ordering::Relaxed) {
             tasks.spawn(warn_of_losses(store.clone(), stop.clone()));
         }
@@ -110,7 +128,7 @@ impl Roles {
 }
 
 /// Keeps `health` true to `store`, until `stop`, with a line in the log when Redis is lost and when it is back.
-async fn watch(store: Store, health: Health, stop: CancellationToken) {
+async fn watch(store: Store, how: Watch, health: Health, stop: CancellationToken) {
     let mut was_up = None;
     let watching = async {
         loop {
@@ -127,7 +145,12 @@ async fn watch(store: Store, health: Health, stop: CancellationToken) {
                 (Ok(()), _) | (Err(_), Some(false)) => {}
             }
             was_up = Some(up);
-            tokio::time::sleep(rand::random_range(WATCH)).await;
+            for _ in 0..how.looks() {
+                tokio::time::sleep(rand::random_range(WATCH)).await;
+                if !store.is_up() {
+                    break;
+                }
+            }
         }
     };
     stop.run_until_cancelled(watching).await;

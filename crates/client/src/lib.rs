@@ -44,6 +44,7 @@ mod http;
 mod poll;
 mod sse;
 mod submit;
+mod tasks;
 
 pub use builder::ClientBuilder;
 pub use client::Client;
@@ -51,6 +52,6 @@ pub use error::{BuildError, Error, FollowError, Problem};
 pub use event::{Event, Head, NotAnEvent, Other, Output, Snapshot};
 pub use follow::{Connection, Follow, Start};
 pub use model::report::Percent;
-pub use model::wire::{Accepted, JobView, SnapshotReason};
+pub use model::wire::{Accepted, JobView, SnapshotReason, TaskView};
 pub use model::{Cursor, ErrorCode, JobId, Json, Position, Status, TaskName, Timestamp};
 pub use submit::{Submit, Submitted};

@@ -13,11 +13,14 @@
 //!             ready:<task> zset of owners ─► readyof:<task>:<owner> zset of jobs ── bell:<task> wakes a worker
 //!             later zset by time: delayed jobs, and those that wait for another attempt
 //!  claim  ──► running:<task> zset by lease end,  runningof:<task> owner → count,  claim:<token> → job
-//!  sweep  ──► deadlines, expiry zsets by time;  sweeper hash;  tasks set, paused set
+//!             full hash: tasks that a claim found at their limit, and that limit
+//!  pause  ──► paused set of tasks: nothing of them starts
+//!  sweep  ──► deadlines, expiry zsets by time;  sweeper hash;  tasks set
 //! ```
 //!
 //! And one key without a tag, in a slot of its own: `jc:partitions`, how many partitions there are (`16`; while they grow
-//! `32 16`: 32 exist, and new jobs go to the first 16). Every process reads it anew about once a second.
+//! `32 16`: 32 exist, and new jobs go to the first 16). A gateway reads it anew about once a second,
+//! a worker every ten.
 //!
 //! # The rules
 //!
@@ -53,6 +56,7 @@ pub use plant::{Plant, planted};
 pub use step::cancel::CancelError;
 pub use step::claim::Claimed;
 pub use step::end::{End, Ended};
+pub use step::queue::QueueState;
 pub use step::read::{LogRead, Peek};
 pub use step::submit::{External, Idempotency, NewJob, Retry, SubmitError, Submitted};
 pub use step::sweep::Swept;

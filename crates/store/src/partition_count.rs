@@ -10,10 +10,12 @@
 use std::fmt;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use model::Partition;
 use model::id::MAX_PARTITIONS;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::connect::Request;
@@ -96,11 +98,13 @@ pub(crate) struct Known {
     all: watch::Sender<u16>,
     /// 0 until Redis was asked; never more than `all`.
     open: AtomicU16,
+    /// When Redis was asked last.
+    asked: Mutex<Option<Instant>>,
 }
 
 impl Known {
     pub(crate) fn nothing() -> Self {
-        Self { all: watch::Sender::new(0), open: AtomicU16::new(0) }
+        Self { all: watch::Sender::new(0), open: AtomicU16::new(0), asked: Mutex::new(None) }
     }
 
     fn counts(&self) -> Option<PartitionCounts> {
@@ -110,7 +114,13 @@ impl Known {
         (open > 0).then_some(PartitionCounts { all, open })
     }
 
+    /// Whether Redis was asked in the last `age`.
+    pub(crate) fn is_younger_than(&self, age: Duration) -> bool {
+        self.asked.lock().is_some_and(|asked| asked.elapsed() < age)
+    }
+
     fn learn(&self, counts: PartitionCounts) {
+        *self.asked.lock() = Some(Instant::now());
         self.all.send_if_modified(|all| {
             let grows = counts.all > *all;
             *all = counts.all.max(*all);
@@ -179,6 +189,7 @@ impl Store {
             } else if !found.counts.grows() {
                 return Ok(found.counts);
             }
+            self.inherit_pauses(found.counts).await?;
             self.replace(&found, PartitionCounts { all, open: all }).await?;
         }
     }

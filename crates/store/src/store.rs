@@ -72,6 +72,11 @@ impl Store {
         self.partition_counts().await.map(|_| ())
     }
 
+    /// The same, unless somebody has asked how many partitions there are within the last `age`.
+    pub async fn reach_unless_within(&self, age: std::time::Duration) -> Result<(), StoreError> {
+        if self.known().is_younger_than(age) { Ok(()) } else { self.reach().await }
+    }
+
     /// Closes the live connections; waits for their tasks.
     pub async fn close(&self) {
         self.shared.live.close().await;

@@ -1,7 +1,7 @@
 //! The sweeper: every role runs one, so that time passes even with no worker alive.
 
-use std::collections::HashSet;
-use std::time::Duration;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -19,28 +19,30 @@ pub struct SweepOptions {
     pub lease: Duration,
 }
 
-/// Sweeps all partitions, each `interval`, until `stop`. Only one process at a time sweeps a partition; the others look whether
-/// it still does. Redis being away is nothing special: the sweep goes on when it is back. A partition whose server doesn't
-/// answer holds up no other.
+/// Sweeps all partitions, each `interval`, until `stop`; where nothing lives, every other time. Only one process at a time
+/// sweeps a partition. The others look in turn whether it still does, and are told when it is theirs ([`Plan`]). Redis being
+/// away is nothing special: the sweep goes on when it is back. A partition whose server doesn't answer holds up no other.
 pub async fn sweep_until(store: Store, options: SweepOptions, stop: CancellationToken) {
     let holder = Token::from_random(rand::random()).to_string();
     let mut ticks = tokio::time::interval(options.interval);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut sweeping = FuturesUnordered::new();
-    let mut busy = HashSet::new();
+    let mut plan = Plan::default();
     let all = async {
         loop {
             tokio::select! {
-                Some((partition, swept)) = sweeping.next() => {
-                    busy.remove(&partition);
-                    if let Err(error) = swept {
+                Some((partition, swept)) = sweeping.next() => match swept {
+                    Ok((swept, pause)) => plan.swept(partition, swept, pause, &options),
+                    Err(error) => {
                         tracing::debug!(%partition, %error, "the sweep will be tried again");
+                        plan.failed(partition);
                     }
-                }
+                },
                 _ = ticks.tick() => match store.partitions().await {
                     Ok(partitions) => {
-                        let idle = partitions.filter(|&partition| busy.insert(partition));
-                        sweeping.extend(idle.map(|partition| sweep_one(&store, partition, &holder, &options)));
+                        let now = Instant::now() + options.interval / 2;
+                        let due = partitions.filter(|&partition| plan.begin(partition, now));
+                        sweeping.extend(due.map(|partition| sweep_one(&store, partition, &holder, &options)));
                     }
                     Err(error) => tracing::debug!(%error, "the sweep will be tried again"),
                 },
@@ -50,18 +52,102 @@ pub async fn sweep_until(store: Store, options: SweepOptions, stop: Cancellation
     stop.run_until_cancelled(all).await;
 }
 
+/// When this process goes to each partition next. Those that others sweep are looked at seldom, so that a hundred idle processes
+/// cost Redis little. Since they all have turns of their own, one of them comes soon after the one that swept has died; and
+/// most of what that one did is found orphaned then, so all that it did is looked at.
+#[derive(Default)]
+struct Plan(HashMap<Partition, Next>);
+
+#[derive(Clone, Copy)]
+enum Next {
+    /// Its sweep is under way; whether another process had it before.
+    Sweeping { was_held: bool },
+    /// Ours, or nobody's as far as we know.
+    Sweep(Instant),
+    /// Another process sweeps it.
+    Look(Instant),
+}
+
+impl Plan {
+    /// Whether `partition` is to be swept `now`; it counts as under way then.
+    fn begin(&mut self, partition: Partition, now: Instant) -> bool {
+        let was_held = match self.0.get(&partition) {
+            None => false,
+            Some(&Next::Sweep(at)) if at <= now => false,
+            Some(&Next::Look(at)) if at <= now => true,
+            Some(_) => return false,
+        };
+        self.0.insert(partition, Next::Sweeping { was_held });
+        true
+    }
+
+    fn swept(&mut self, partition: Partition, swept: Swept, pause: Duration, options: &SweepOptions) {
+        let now = Instant::now();
+        let took_over = matches!(self.0.get(&partition), Some(Next::Sweeping { was_held: true }));
+        let next = match swept {
+            Swept::Held(_) => Next::Look(now + scattered(pause, options.interval)),
+            Swept::Changed(_) | Swept::More(_) => Next::Sweep(now + pause),
+        };
+        self.0.insert(partition, next);
+        if took_over && matches!(next, Next::Sweep(_)) {
+            for next in self.0.values_mut() {
+                if let Next::Look(at) = next {
+                    *at = now;
+                }
+            }
+        }
+    }
+
+    fn failed(&mut self, partition: Partition) {
+        self.0.insert(partition, Next::Sweep(Instant::now()));
+    }
+}
+
+/// Turns that are far off are scattered, so that a process doesn't come to all partitions at the same time.
+fn scattered(pause: Duration, interval: Duration) -> Duration {
+    let near = interval * 6;
+    pause.min(near) + pause.saturating_sub(near).mul_f64(rand::random_range(0.0..2.0))
+}
+
 async fn sweep_one(
     store: &Store,
     partition: Partition,
     holder: &str,
     options: &SweepOptions,
-) -> (Partition, Result<(), StoreError>) {
+) -> (Partition, Result<(Swept, Duration), StoreError>) {
     loop {
         // More is waiting where a sweep did as much as it may; others get their turn in Redis between the calls.
-        match store.sweep(partition, holder, options).await {
-            Ok(Swept::More(_)) => {}
-            Ok(_) => return (partition, Ok(())),
-            Err(error) => return (partition, Err(error)),
+        match store.sweep_and_plan(partition, holder, options).await {
+            Ok((Swept::More(_), _)) => {}
+            swept => return (partition, swept),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn who_finds_one_partition_orphaned_looks_at_all() {
+        let options = SweepOptions { interval: Duration::from_secs(1), lease: Duration::from_secs(30) };
+        let (mut plan, now) = (Plan::default(), Instant::now());
+        let held = Swept::Held(Timestamp::from_millis(1));
+        let [a, b] = [Partition(0), Partition(1)];
+        for partition in [a, b] {
+            assert!(plan.begin(partition, now));
+            assert!(!plan.begin(partition, now), "it is under way");
+            plan.swept(partition, held, Duration::from_secs(4), &options);
+            assert!(!plan.begin(partition, now + Duration::from_secs(3)));
+        }
+        let later = now + Duration::from_secs(5);
+        assert!(plan.begin(a, later));
+        plan.swept(a, Swept::Changed(0), Duration::from_secs(2), &options);
+        assert!(plan.begin(b, Instant::now()), "the one that swept is dead");
+        assert!(!plan.begin(a, Instant::now()) && plan.begin(a, later));
+        plan.failed(a);
+        assert!(plan.begin(a, Instant::now()));
     }
 }

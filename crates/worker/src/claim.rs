@@ -1,9 +1,11 @@
 //! How jobs are claimed: no polling, no herd, no attempt burned.
 //!
 //! Each partition has its own loop: wait until an attempt may start, claim, start it; where nothing is ready, wait at the
-//! bell. A claim without an answer is repeated with the same token, so that what it may have claimed is found again.
+//! bell. Only tasks with a free place are claimed and listened for; a place that is freed wakes one loop that wants it, which
+//! looks for a job, and the next one if it finds none. A claim without an answer is repeated with the same token, so that what
+//! it may have claimed is found again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,10 +19,12 @@ use tokio_util::task::TaskTracker;
 
 use crate::attempt::{self, Attempt, FAREWELL, Stops};
 use crate::backoff::Backoff;
+use crate::places::{Offer, Place, Places};
 use crate::{AnyHandler, Options, WorkerMetrics};
 
-/// The longest wait at a bell; then a claim looks for itself.
-const AT_THE_BELL: Duration = Duration::from_mins(1);
+/// The longest wait at a bell, which shows that its server is there. Nobody needs to look then: for whatever is ready the sweep
+/// rings each second.
+const AT_THE_BELL: Duration = Duration::from_mins(2);
 
 /// What all loops of a worker share.
 pub(crate) struct Workshop {
@@ -30,6 +34,8 @@ pub(crate) struct Workshop {
     pub(crate) metrics: WorkerMetrics,
     /// One for each attempt that may run.
     pub(crate) permits: Arc<Semaphore>,
+    /// Those of each task.
+    pub(crate) places: Places,
     /// All attempts.
     pub(crate) attempts: TaskTracker,
     /// Nothing is claimed once this is cancelled.
@@ -43,28 +49,38 @@ pub(crate) struct Claimer {
     partition: Partition,
     /// In the order of the next claim's preference.
     tasks: Vec<TaskName>,
+    /// Tasks of which there was nothing when it was looked last: whatever comes rings. The others may have jobs here.
+    looked: HashSet<TaskName>,
     has_complained: bool,
 }
 
 impl Claimer {
     pub(crate) fn new(shop: Arc<Workshop>, partition: Partition) -> Self {
         let tasks = shop.handlers.keys().cloned().collect();
-        Self { shop, partition, tasks, has_complained: false }
+        Self { shop, partition, tasks, looked: HashSet::new(), has_complained: false }
     }
 
     /// Claims and starts attempts until the soft stop.
     pub(crate) async fn run(mut self) {
         let soft = self.shop.soft.clone();
         let mut backoff = Backoff::new();
+        let mut kept = None;
         while let Some(permit) = self.permit(&soft).await {
             // In turn, so that no task starves behind a busy one.
             self.tasks.rotate_left(1);
-            if self.claim(permit).await {
+            let (offer, full) = self.shop.places.offer(&self.tasks, kept.take());
+            if offer.tasks.is_empty() {
+                drop(permit);
+            } else if self.claim(permit, offer).await {
                 continue;
             }
-            match soft.run_until_cancelled(self.wait_for_work()).await {
+            // Boxed: so long as it waits, which is most of the time, it should be as small as can be.
+            match soft.run_until_cancelled(Box::pin(self.wait_for_work(full))).await {
                 None => return,
-                Some(Ok(())) => backoff = Backoff::new(),
+                Some(Ok(place)) => {
+                    kept = place;
+                    backoff = Backoff::new();
+                }
                 Some(Err(error)) => {
                     self.complain(&error);
                     soft.run_until_cancelled(sleep(backoff.next())).await;
@@ -82,39 +98,56 @@ impl Claimer {
 
     /// Claims once, and starts what it got; false if there was nothing. The claim is not given up half-way: what was
     /// claimed without anybody knowing would be lost for a lease's length.
-    async fn claim(&mut self, permit: OwnedSemaphorePermit) -> bool {
+    async fn claim(&mut self, permit: OwnedSemaphorePermit, offer: Offer) -> bool {
         let token = Token::from_random(rand::random());
-        let error = match self.try_claim(token).await {
-            Ok(claimed) => return self.take(claimed, Some(permit)).await,
+        let error = match self.try_claim(token, &offer.tasks).await {
+            Ok(Some(claimed)) => {
+                let place = offer.place_of(&claimed.task);
+                self.take(claimed, Some((permit, place))).await;
+                return true;
+            }
+            Ok(None) => {
+                self.looked.extend(offer.tasks);
+                return false;
+            }
             Err(error) => error,
         };
         self.complain(&error);
-        // Without the permit, which partitions that answer can use.
-        drop(permit);
+        // Without the permit and the places, which partitions that answer can use.
+        let tasks = offer.tasks.clone();
+        drop((permit, offer));
         let farewell = async {
             self.shop.soft.cancelled().await;
             sleep(FAREWELL).await;
         };
-        let Some(claimed) = or_else_at(farewell, self.claim_until_answered(token)).await else {
+        let Some(claimed) = or_else_at(farewell, self.claim_until_answered(token, &tasks)).await else {
+            self.looked.extend(tasks);
             return false;
         };
         self.has_complained = false;
-        let permit = Arc::clone(&self.shop.permits).try_acquire_owned().ok();
-        self.take(Some(claimed), permit).await
+        let room = self.room_for(&claimed.task);
+        self.take(claimed, room).await;
+        true
     }
 
-    async fn try_claim(&self, token: Token) -> Result<Option<Claimed>, StoreError> {
+    /// What an attempt needs that nobody counted on.
+    fn room_for(&self, task: &TaskName) -> Option<Room> {
+        let permit = Arc::clone(&self.shop.permits).try_acquire_owned().ok()?;
+        Some((permit, self.shop.places.find(task).ok()?))
+    }
+
+    async fn try_claim(&self, token: Token, tasks: &[TaskName]) -> Result<Option<Claimed>, StoreError> {
         let limits = |task| self.shop.options.limits.get(task).copied().unwrap_or_default();
         let tasks: Vec<_> =
-            self.tasks.iter().map(|task| Claimable { task: task.clone(), limits: limits(task) }).collect();
+            tasks.iter().map(|task| Claimable { task: task.clone(), limits: limits(task) }).collect();
         self.shop.store.claim(self.partition, &tasks, token, self.shop.options.lease).await
     }
 
-    async fn claim_until_answered(&self, token: Token) -> Option<Claimed> {
+    async fn claim_until_answered(&self, token: Token, tasks: &[TaskName]) -> Option<Claimed> {
         let mut backoff = Backoff::new();
         loop {
             sleep(backoff.next()).await;
-            match self.try_claim(token).await {
+            match self.try_claim(token, tasks).await {
                 Ok(claimed) => return claimed,
                 Err(error) => {
                     tracing::debug!(partition = %self.partition, %error, "a claim will be repeated");
@@ -123,17 +156,16 @@ impl Claimer {
         }
     }
 
-    /// Starts an attempt at what was claimed, or gives it back: at a stop, or where there is no permit for it.
-    async fn take(&self, claimed: Option<Claimed>, permit: Option<OwnedSemaphorePermit>) -> bool {
-        let Some(claimed) = claimed else { return false };
+    /// Starts an attempt at what was claimed, or gives it back: at a stop, or where there is no room for it.
+    async fn take(&mut self, claimed: Claimed, room: Option<Room>) {
+        self.looked.remove(&claimed.task);
         let handler = self.shop.handlers.get(&claimed.task).cloned();
-        match (permit, handler) {
-            (Some(permit), Some(handler)) if !self.shop.soft.is_cancelled() => {
-                self.shop.start(claimed, handler, permit);
+        match (room, handler) {
+            (Some(room), Some(handler)) if !self.shop.soft.is_cancelled() => {
+                self.shop.start(claimed, handler, room);
             }
             _ => self.release(&claimed).await,
         }
-        true
     }
 
     async fn release(&self, claimed: &Claimed) {
@@ -147,16 +179,34 @@ impl Claimer {
         or_else_at(sleep(FAREWELL), give_back).await;
     }
 
-    /// Waits at the bell. A ring that can't be used now is given to somebody else.
-    async fn wait_for_work(&self) -> Result<(), StoreError> {
-        let wait = AT_THE_BELL.mul_f64(rand::random_range(0.8..=1.0));
-        let store = &self.shop.store;
-        let rang = store.wait_for_bell(self.partition, &self.tasks, wait).await?;
-        match rang {
-            Some(task) if self.shop.permits.available_permits() == 0 => {
-                store.ring(self.partition, &task).await
+    /// Waits until a claim may find something: at the bells of the tasks that were looked for, and for a place of one of those
+    /// that are `full` and weren't. A place that is to be offered next is kept. A ring that can't be used now is given to
+    /// somebody else.
+    async fn wait_for_work(&mut self, full: Vec<TaskName>) -> Result<Option<Place>, StoreError> {
+        let shop = Arc::clone(&self.shop);
+        let heard: Vec<_> = self.looked.iter().cloned().collect();
+        let wanted: Vec<_> = full.into_iter().filter(|task| !self.looked.contains(task)).collect();
+        let mut bell = Box::pin(hear(&shop.store, self.partition, &heard));
+        loop {
+            tokio::select! {
+                rang = &mut bell => {
+                    let task = rang?;
+                    self.looked.remove(&task);
+                    if shop.is_full_of(&task) {
+                        shop.store.ring(self.partition, &task).await?;
+                    }
+                    return Ok(None);
+                }
+                // The bell is heard meanwhile: it would cost a new connection to come back to it.
+                place = shop.places.freed(&wanted) => {
+                    let Ok(permit) = Arc::clone(&shop.permits).try_acquire_owned() else {
+                        return Ok(Some(place));
+                    };
+                    if !self.claim(permit, place.into()).await {
+                        return Ok(None);
+                    }
+                }
             }
-            _ => Ok(()),
         }
     }
 
@@ -174,8 +224,16 @@ impl Claimer {
 }
 
 impl Workshop {
-    fn start(&self, claimed: Claimed, handler: Arc<dyn AnyHandler>, permit: OwnedSemaphorePermit) {
+    /// Whether attempts leave no room for one of `task`. Claims under way don't count: if they did, loops that hear rings at the
+    /// same time could each give theirs back for the other's sake, for ever.
+    fn is_full_of(&self, task: &TaskName) -> bool {
+        self.attempts.len() >= self.options.concurrency || self.places.are_taken(task)
+    }
+
+    fn start(&self, claimed: Claimed, handler: Arc<dyn AnyHandler>, room: Room) {
         let running = Counted::new(&self.metrics.running);
+        let (permit, place) = room;
+        let taken = place.and_then(|place| self.places.take(place));
         let attempt = Attempt {
             claimed,
             handler,
@@ -186,10 +244,26 @@ impl Workshop {
         };
         self.attempts.spawn(async move {
             attempt::run(attempt).await;
-            drop((running, permit));
+            drop((running, taken, permit));
         });
     }
 }
+
+/// The next of `tasks` that rings in `partition`; never, where there are none.
+async fn hear(store: &Store, partition: Partition, tasks: &[TaskName]) -> Result<TaskName, StoreError> {
+    if tasks.is_empty() {
+        return std::future::pending().await;
+    }
+    loop {
+        let wait = AT_THE_BELL.mul_f64(rand::random_range(0.8..=1.0));
+        if let Some(task) = store.wait_for_bell(partition, tasks, wait).await? {
+            return Ok(task);
+        }
+    }
+}
+
+/// What an attempt takes up: one of the worker's permits, and one of its task's places if that has a limit.
+type Room = (OwnedSemaphorePermit, Option<Place>);
 
 /// Counts itself in a gauge for as long as it lives.
 struct Counted(Gauge);

@@ -22,6 +22,7 @@ mod lease;
 mod metrics;
 mod options;
 mod outgoing;
+mod places;
 mod verdict;
 
 use std::collections::{HashMap, HashSet};
@@ -39,6 +40,7 @@ use tokio_util::task::TaskTracker;
 use attempt::Stops;
 use backoff::Backoff;
 use claim::{Claimer, Workshop};
+use places::Places;
 
 pub use context::{Context, Recording};
 pub use exec::Exec;
@@ -59,7 +61,7 @@ pub struct Parts {
 }
 
 /// How often the number of partitions is read anew, should nobody else in the process do it: it may have grown.
-const LOOK_FOR_PARTITIONS: Duration = Duration::from_secs(5);
+const LOOK_FOR_PARTITIONS: Duration = Duration::from_secs(13);
 
 /// Works until `shutdown`. From its soft stop on nothing is claimed, and what runs has [`Options::grace`] to end; what is left
 /// then, or at the hard stop, is given back. Returns when no attempt is left. Redis being away is waited out.
@@ -70,6 +72,7 @@ pub async fn run(parts: Parts, shutdown: &Shutdown) {
     let shop = Arc::new(Workshop {
         store,
         permits: Arc::new(Semaphore::new(options.concurrency)),
+        places: Places::new(&options.task_concurrency),
         options: Arc::new(options),
         handlers,
         metrics,
@@ -82,7 +85,7 @@ pub async fn run(parts: Parts, shutdown: &Shutdown) {
     let _give_back = stops.give_back.clone().drop_guard();
     let mut loops = JoinSet::new();
     if !shop.handlers.is_empty() {
-        soft.run_until_cancelled(claim_everywhere(&shop, &mut loops)).await;
+        soft.run_until_cancelled(Box::pin(claim_everywhere(&shop, &mut loops))).await;
     }
     soft.cancelled().await;
 
@@ -109,8 +112,8 @@ async fn claim_everywhere(shop: &Arc<Workshop>, loops: &mut JoinSet<()>) {
     let mut backoff = Backoff::new();
     let mut number = shop.store.partitions_changed();
     loop {
-        // `reach` reads the number anew.
-        let found = match shop.store.reach().await {
+        // To reach it is to read the number anew; usually whoever watches Redis in this process has.
+        let found = match shop.store.reach_unless_within(LOOK_FOR_PARTITIONS).await {
             Ok(()) => shop.store.partitions().await,
             Err(error) => Err(error),
         };
@@ -120,7 +123,7 @@ async fn claim_everywhere(shop: &Arc<Workshop>, loops: &mut JoinSet<()>) {
                     loops.spawn(Claimer::new(Arc::clone(shop), partition).run());
                 }
                 backoff = Backoff::new();
-                let pause = LOOK_FOR_PARTITIONS.mul_f64(rand::random_range(0.8..=1.0));
+                let pause = LOOK_FOR_PARTITIONS.mul_f64(rand::random_range(0.9..=1.0));
                 let more = number.wait_for(|&number| usize::from(number) > known.len());
                 // The store that would close the channel is held here.
                 drop(timeout(pause, more).await);

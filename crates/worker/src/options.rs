@@ -11,6 +11,9 @@ use store::RunLimits;
 pub struct Options {
     /// How many attempts run at once, from 1. `worker.concurrency`, default 4.
     pub concurrency: usize,
+    /// How many attempts of a task run at once, from 1; tasks that aren't here have no limit but the one above.
+    /// `tasks.<name>.concurrency`.
+    pub task_concurrency: HashMap<TaskName, usize>,
     /// How many jobs of a task may run over the whole fleet; tasks that aren't here have no limit. `tasks.<name>.max_running` and
     /// `max_running_per_owner`.
     pub limits: HashMap<TaskName, RunLimits>,
@@ -38,6 +41,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             concurrency: 4,
+            task_concurrency: HashMap::new(),
             limits: HashMap::new(),
             lease: Duration::from_secs(30),
             heartbeat: Duration::from_secs(10),

@@ -20,7 +20,7 @@ use tokio::net::TcpListener;
 use self::folder::Folder;
 use self::server::Server;
 use super::{gateway, gateway_limit, worker, worker_limit};
-use crate::role::Roles;
+use crate::role::{Roles, Watch};
 use crate::{open_files, parts};
 
 /// Over how long streams are closed at most: no load balancer has to hear of the stop.
@@ -82,11 +82,11 @@ async fn run_roles(
     let mut health = Vec::new();
     let addresses = gateways.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
     for listener in gateways {
-        let own = roles.prepare(options.clone(), &config);
+        let own = roles.prepare(options.clone(), &config, Watch::Close);
         health.push(own.health.clone());
         gateway::start(&mut roles, listener, own, &config, shutdown.clone());
     }
-    let own = roles.prepare(options, &config);
+    let own = roles.prepare(options, &config, Watch::Loose);
     health.push(own.health.clone());
     worker::start(&mut roles, probes, own, handlers, &config, shutdown.clone())?;
 

@@ -7,7 +7,7 @@ use service::stop::Shutdown;
 use tokio::net::TcpListener;
 
 use super::{gateway_limit, listen};
-use crate::role::{Own, Roles};
+use crate::role::{Own, Roles, Watch};
 use crate::{open_files, parts};
 
 /// Runs a gateway until it is asked to stop.
@@ -18,7 +18,7 @@ pub(super) async fn run(loaded: Loaded, shutdown: Shutdown) -> anyhow::Result<()
     let (address, open_files) = (listener.local_addr()?, open_files::raise());
     tracing::info!(%address, store = %config.store.url, open_files, "the gateway listens");
     let mut roles = Roles::new(shutdown.clone());
-    let own = roles.prepare(options, &config);
+    let own = roles.prepare(options, &config, Watch::Close);
     start(&mut roles, listener, own, &config, shutdown);
     Ok(roles.finish(gateway_limit(&config)).await?)
 }

@@ -28,9 +28,9 @@ Examples:
 Everything goes on meanwhile. If it is interrupted, or Redis is away, the same command goes on where it was.
 Exit code: 0 done, 1 refused, 2 a wrong command line or configuration, 3 Redis doesn't answer.";
 
-/// Every process reads the number anew about once a second: so much longer than its patience with Redis has passed when all
-/// have.
-const REREAD: Duration = Duration::from_secs(5);
+/// A gateway reads the number anew about once a second, a worker every ten: so much longer than their patience with Redis has
+/// passed when all have.
+const REREAD: Duration = Duration::from_secs(15);
 
 /// What about them.
 #[derive(Debug, Args)]
@@ -53,7 +53,7 @@ struct Grow {
     /// How many there shall be, more than now
     #[arg(value_name = "N", value_parser = clap::value_parser!(u16).range(2..=64))]
     number: u16,
-    /// How long to let all processes hear of them before new jobs go there [default: store.patience + 5s]
+    /// How long to let all processes hear of them before new jobs go there [default: store.patience + 15s]
     #[arg(long, value_name = "TIME", value_parser = time)]
     wait: Option<Duration>,
     /// Don't ask
@@ -202,7 +202,7 @@ fn plan(url: &impl std::fmt::Display, now: PartitionCounts, number: u16, wait: D
     format!(
         "{begins}\n  \
          1. {number} are announced: all gateways and workers read the number anew, sweep and claim from all of them.\n  \
-         2. After {wait}, when all have (they look every second, and wait store.patience for Redis), new jobs go there.\n\
+         2. After {wait}, when all have (workers look every ten seconds, and wait store.patience for Redis), new jobs go there.\n\
          They can't become fewer again. A submission whose Idempotency-Key was used before the end of this, within that key's\n\
          life (a day, or as long as its job is kept), may be accepted once more, as a second job."
     )

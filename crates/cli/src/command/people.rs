@@ -18,7 +18,7 @@ use tokio::runtime::Runtime;
 pub(crate) use self::outcome::{Exit, Failure};
 pub(crate) use self::text::{complain, line, plain};
 use super::completions::Completions;
-use super::{cancel, jobs, submit, watch};
+use super::{cancel, jobs, submit, tasks, watch};
 use crate::args::setting;
 
 /// How long a call is tried again while nobody answers: long enough for a gateway that restarts, short enough to see a
@@ -36,6 +36,8 @@ pub(crate) enum People {
     Cancel(cancel::Cancel),
     /// Asks how jobs stand
     Jobs(jobs::Jobs),
+    /// Shows how tasks stand; pauses and resumes them
+    Tasks(tasks::Tasks),
     /// Prints a shell's completions
     Completions(Completions),
 }
@@ -65,6 +67,7 @@ impl People {
                 Self::Watch(watch) => watch.run().await,
                 Self::Cancel(cancel) => cancel.run().await,
                 Self::Jobs(jobs) => jobs.run().await,
+                Self::Tasks(tasks) => tasks.run().await,
                 Self::Completions(_) => Ok(Exit::Done),
             }
         });

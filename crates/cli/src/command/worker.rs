@@ -13,7 +13,7 @@ use worker::{AnyHandler, WorkerMetrics};
 
 use super::{ListenError, listen, worker_limit};
 use crate::parts;
-use crate::role::{Own, Roles};
+use crate::role::{Own, Roles, Watch};
 
 /// What runs each task here.
 pub(super) type Handlers = HashMap<TaskName, Arc<dyn AnyHandler>>;
@@ -27,7 +27,7 @@ pub(super) async fn run(loaded: Loaded, shutdown: Shutdown) -> anyhow::Result<()
     let tasks: Vec<_> = handlers.keys().map(ToString::to_string).collect();
     tracing::info!(tasks = tasks.join(" "), store = %config.store.url, "the worker runs");
     let mut roles = Roles::new(shutdown.clone());
-    let own = roles.prepare(options, &config);
+    let own = roles.prepare(options, &config, Watch::Loose);
     start(&mut roles, listener, own, handlers, &config, shutdown)?;
     Ok(roles.finish(worker_limit(&config)).await?)
 }

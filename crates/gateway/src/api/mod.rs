@@ -8,6 +8,7 @@ mod limits;
 mod new_job;
 mod path;
 mod stream;
+mod tasks;
 mod tokens;
 mod work;
 
@@ -34,6 +35,9 @@ pub(crate) fn router(app: App, health: Health, metrics: Metrics) -> Router {
         .route("/api/jobs/{id}/events", get(stream::events))
         .route("/api/events", get(stream::several))
         .route("/api/feed", get(stream::feed))
+        .route("/api/tasks", get(tasks::list))
+        .route("/api/tasks/{task}/pause", post(tasks::pause))
+        .route("/api/tasks/{task}/resume", post(tasks::resume))
         .route("/api/tokens", post(tokens::make))
         .route("/api/work/claim", post(claim::claim))
         .route("/api/work/{id}/heartbeat", post(work::heartbeat))

@@ -3,11 +3,13 @@
 mod job;
 mod seconds;
 mod submit;
+mod tasks;
 mod work;
 
 pub use job::{Accepted, FeedSnapshot, JobView, Snapshot, SnapshotReason, urls};
 pub use seconds::{BadSeconds, Seconds};
 pub use submit::{ExternalLease, ExternalRequest, SubmitRequest};
+pub use tasks::{TaskView, TasksResponse};
 pub use work::{
     ClaimRequest, ClaimResponse, CompleteRequest, FailRequest, LeaseRequest, LeaseResponse, OutputItem,
     OutputRequest, ProgressRequest,

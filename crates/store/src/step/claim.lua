@@ -28,11 +28,15 @@ if claimed then
   return job and job.status == 'processing' and job.lease == token and answer(job) or { late }
 end
 
--- Whether one more of `task` may start, as far as the task is concerned.
+-- Whether one more of `task` may start, as far as the task is concerned. The sweep, which knows no limits, learns here that
+-- nobody needs to be woken until a place is free.
 local function may_start(task, most)
-  return redis.call('SISMEMBER', prefix .. 'paused', task) == 0
-    and (most == '' or redis.call('ZCARD', prefix .. 'running:' .. task) < tonumber(most))
-    and redis.call('EXISTS', prefix .. 'ready:' .. task) == 1
+  if redis.call('EXISTS', prefix .. 'ready:' .. task) == 0 or redis.call('SISMEMBER', prefix .. 'paused', task) == 1 then
+    return false
+  end
+  if most == '' or redis.call('ZCARD', prefix .. 'running:' .. task) < tonumber(most) then return true end
+  redis.call('HSET', prefix .. 'full', task, most)
+  return false
 end
 
 -- The next job of `task` that may start; passes over those that are gone and ends those whose time is up. An owner that has

@@ -7,6 +7,7 @@ pub(crate) mod append;
 pub(crate) mod cancel;
 pub(crate) mod claim;
 pub(crate) mod end;
+pub(crate) mod pause;
 pub(crate) mod queue;
 pub(crate) mod read;
 pub(crate) mod release;

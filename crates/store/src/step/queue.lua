@@ -1,8 +1,8 @@
 #!lua flags=no-writes
--- queue: how many jobs of a task are ready, and since when the oldest of them is; how many run. For metrics.
+-- queue: how many jobs of a task are ready, and since when the oldest of them is; how many run; whether it is paused.
 -- KEYS  1 still:1   2 still:2
 -- ARGV  1 task   2 most owners to look at
--- Reply {ready, creation of the oldest ready one in ms or 0, running}
+-- Reply {ready, creation of the oldest ready one in ms or 0, running, 1 if it is paused}
 local prefix = string.sub(KEYS[1], 1, -8)
 local task, ready, oldest = ARGV[1], 0, 0
 for _, owner in ipairs(redis.call('ZRANGE', prefix .. 'ready:' .. task, 0, tonumber(ARGV[2]) - 1)) do
@@ -18,4 +18,5 @@ for _, owner in ipairs(redis.call('ZRANGE', prefix .. 'ready:' .. task, 0, tonum
     end
   end
 end
-return { ready, oldest, redis.call('ZCARD', prefix .. 'running:' .. task) }
+return { ready, oldest, redis.call('ZCARD', prefix .. 'running:' .. task),
+  redis.call('SISMEMBER', prefix .. 'paused', task) }

@@ -1,4 +1,4 @@
-//! queue: how long the line is, for metrics.
+//! queue: how long the line is, for metrics and for people.
 
 use std::sync::LazyLock;
 
@@ -26,6 +26,8 @@ pub struct QueueState {
     pub oldest: Option<Timestamp>,
     /// Attempts that run.
     pub running: u64,
+    /// Nothing of it starts.
+    pub paused: bool,
 }
 
 impl Store {
@@ -37,6 +39,6 @@ impl Store {
         let ready = reply.parse()?;
         let oldest = reply.time()?;
         let oldest = (oldest.as_millis() > 0).then_some(oldest);
-        Ok(QueueState { ready, oldest, running: reply.parse()? })
+        Ok(QueueState { ready, oldest, running: reply.parse()?, paused: reply.text()? == "1" })
     }
 }

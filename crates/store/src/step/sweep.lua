@@ -2,22 +2,52 @@
 -- sweep: does what time alone brings: leases that ran out, limits that passed, ids of jobs that expired, lost bells.
 -- KEYS  1 still:1   2 still:2
 -- ARGV  1 now or ''   2 random   3 holder   4 how long the holder stays, ms   5 lease ms   6 stale after ms   7 most members
---       to touch
--- Reply {'held', until}: another one sweeps this partition
+--       to touch   8 how often the holder sweeps, ms
+-- Reply {'held', until, ms until the caller's turn to look again}: another one sweeps this partition
 --       | {'swept', changes, 1 if there may be more to do, ended: {status, code, …}}
+--       | {'quiet'}: nothing lives here, and there was nothing to do; there is time for two of the usual pauses
 -- Repeat: harmless; safe if two do it.
 local prefix = string.sub(KEYS[1], 1, -8)
-local random, holder, lease, most = ARGV[2], ARGV[3], tonumber(ARGV[5]), tonumber(ARGV[7])
+local random, holder, lease, most, pause = ARGV[2], ARGV[3], tonumber(ARGV[5]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local now = clock(ARGV[1])
 local key = prefix .. 'sweeper'
-local state = redis.call('HMGET', key, 'holder', 'until', 'last', 'grace')
+local state = redis.call('HMGET', key, 'holder', 'until', 'last', 'grace', 'rest', 'turn')
 local held_until, last, grace = tonumber(state[2]) or 0, tonumber(state[3]), tonumber(state[4]) or 0
+-- When one who isn't the holder looks next. They come one after another, so that one comes soon after the holder has gone; the
+-- more there are the further apart, so that many cost no more than few.
+local function next_look(held_until, turn)
+  -- A clock that went back left turns that are too far off.
+  turn = turn > now + 3600 * 1000 and held_until or math.max(turn, held_until)
+  turn = turn + math.min(math.max(pause, (turn - now) / 8), 8 * pause)
+  redis.call('HSET', key, 'turn', int(turn))
+  return turn
+end
+
 if state[1] and state[1] ~= holder and held_until > now and held_until <= now + tonumber(ARGV[4]) then
-  return { 'held', held_until }
+  return { 'held', held_until, next_look(held_until, tonumber(state[6]) or 0) - now }
 end
 -- Redis was away, has a new primary, or its clock jumped: workers that couldn't renew get one lease length to do so.
-if not last or now - last > tonumber(ARGV[6]) or last > now then grace = now + lease end
-redis.call('HSET', key, 'holder', holder, 'until', int(now + tonumber(ARGV[4])), 'last', int(now), 'grace', int(grace))
+if not last or now - last > tonumber(ARGV[6]) + (tonumber(state[5]) or 0) or last > now then grace = now + lease end
+
+local tasks = redis.call('SMEMBERS', prefix .. 'tasks')
+local expiry = prefix .. 'expiry'
+
+-- Whether nothing lives here (each living job has a limit), no place is taken, and no id is to be shed.
+local function is_quiet()
+  if #tasks > 1000 then return false end
+  local keys = { prefix .. 'deadlines', prefix .. 'later', prefix .. 'full' }
+  for _, task in ipairs(tasks) do
+    keys[#keys + 1] = prefix .. 'running:' .. task
+    keys[#keys + 1] = prefix .. 'runningof:' .. task
+  end
+  return redis.call('EXISTS', unpack(keys)) == 0
+    and #redis.call('ZRANGEBYSCORE', expiry, '-inf', int(now), 'LIMIT', 0, 1) == 0
+end
+
+local quiet = is_quiet()
+redis.call('HSET', key, 'holder', holder, 'until', int(now + tonumber(ARGV[4])), 'last', int(now), 'grace', int(grace),
+  'rest', int(quiet and pause or 0))
+if quiet then return { 'quiet' } end
 
 -- Every member that is touched is moved to a later time, or goes: so a round of sweeps comes to an end. Scores put right
 -- are no changes.
@@ -93,9 +123,19 @@ for _, id in ipairs(due(later)) do
   end
 end
 
-for _, task in ipairs(redis.call('SMEMBERS', prefix .. 'tasks')) do
+-- Whether all places of `task` are taken, by the last claim that found it so.
+local function is_full(task)
+  local most = redis.call('HGET', prefix .. 'full', task)
+  if not most then return false end
+  if redis.call('ZCARD', prefix .. 'running:' .. task) >= tonumber(most) then return true end
+  redis.call('HDEL', prefix .. 'full', task)
+  return false
+end
+
+for _, task in ipairs(tasks) do
   sweep_running(task)
-  if redis.call('SISMEMBER', prefix .. 'paused', task) == 0 and redis.call('EXISTS', prefix .. 'ready:' .. task) == 1 then
+  if not is_full(task) and redis.call('EXISTS', prefix .. 'ready:' .. task) == 1
+      and redis.call('SISMEMBER', prefix .. 'paused', task) == 0 then
     ring(prefix, task)
   end
 end
@@ -118,7 +158,6 @@ for _, id in ipairs(due(deadlines)) do
 end
 
 -- Indexes shed the ids of jobs that Redis has forgotten.
-local expiry = prefix .. 'expiry'
 for _, member in ipairs(due(expiry)) do
   local owner, id = string.match(member, '^(.*):(.-)$')
   local expires = redis.call('HGET', prefix .. 'job:' .. id, 'expiresAt')

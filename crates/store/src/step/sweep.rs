@@ -47,6 +47,16 @@ impl Store {
         holder: &str,
         options: &SweepOptions,
     ) -> Result<Swept, StoreError> {
+        self.sweep_and_plan(partition, holder, options).await.map(|(swept, _)| swept)
+    }
+
+    /// The same; and how long the caller has time until it should come again.
+    pub(crate) async fn sweep_and_plan(
+        &self,
+        partition: Partition,
+        holder: &str,
+        options: &SweepOptions,
+    ) -> Result<(Swept, Duration), StoreError> {
         let keys = keys_of(self.prefix(), partition)?;
         let call = SWEEP
             .call(keys.still())
@@ -56,11 +66,16 @@ impl Store {
             .arg(millis(options.interval.saturating_mul(3)))
             .arg(millis(options.lease))
             .arg(millis(options.stale()))
-            .arg(MOST);
+            .arg(MOST)
+            .arg(millis(options.interval));
         let mut reply = Reply::new(self.router().call(keys.slot, &Request::Script(&call)).await?)?;
         let word = reply.text()?;
         match word.as_str() {
-            "held" => Ok(Swept::Held(reply.time()?)),
+            "held" => {
+                let until = reply.time()?;
+                Ok((Swept::Held(until), Duration::from_millis(reply.parse()?)))
+            }
+            "quiet" => Ok((Swept::Changed(0), options.interval.saturating_mul(2))),
             "swept" => {
                 let changes = reply.parse()?;
                 let is_more = reply.text()? == "1";
@@ -71,7 +86,11 @@ impl Store {
                         self.count_end(status, code.parse().ok());
                     }
                 }
-                Ok(if is_more { Swept::More(changes) } else { Swept::Changed(changes) })
+                Ok(if is_more {
+                    (Swept::More(changes), Duration::ZERO)
+                } else {
+                    (Swept::Changed(changes), options.interval)
+                })
             }
             _ => Err(unreadable(&word)),
         }

@@ -1,17 +1,20 @@
 //! The calls of workers, and what each must answer and write.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use model::{Report, TaskName, Token};
 use serde_json::Value;
-use store::{Claimed, End, Lease, WorkError};
+use store::{Claimable, Claimed, End, Lease, RunLimits, WorkError};
 
+use crate::op::Most;
+use crate::snapshot::Snapshot;
 use crate::world::{HERE, World};
 
 /// A call of a worker, with all that it carries.
 #[derive(Clone, Debug)]
 pub(crate) enum Call {
-    Claim { tasks: Vec<TaskName>, token: Token, lease: Duration },
+    Claim { tasks: Vec<TaskName>, token: Token, lease: Duration, most: Most },
     Renew(Lease),
     Append(Lease, Option<u64>, Vec<Report>),
     End(Lease, End, Option<u64>, Vec<Report>),
@@ -33,6 +36,7 @@ impl World {
     pub(crate) async fn call(&mut self, call: Call, twice: bool) {
         let expected = self.expected(&call);
         let seen: Vec<_> = self.jobs.iter().map(|job| job.history.0.len()).collect();
+        let turns = Turns::of(&self.before);
         let answer = self.make(&call).await;
         if let (Call::End(lease, End::Completed(result), ..), Answer::Held { cancelled: false }) =
             (&call, &answer)
@@ -43,8 +47,14 @@ impl World {
         self.look().await;
         match (&expected, &answer) {
             (Some(expected), answer) => assert_eq!(answer, expected, "{call:?}"),
-            (None, Answer::Claimed(claimed)) => self.check_claimed(claimed),
-            (None, Answer::Nothing) => self.check_nothing_ready(&call),
+            (None, Answer::Claimed(claimed)) => {
+                self.check_claimed(claimed);
+                self.check_limits(&call, Some(claimed), &turns);
+            }
+            (None, Answer::Nothing) => {
+                self.check_nothing_ready(&call);
+                self.check_limits(&call, None, &turns);
+            }
             (None, _) => panic!("{call:?} came to {answer:?}"),
         }
         self.check_written(&call, &answer, &seen);
@@ -102,8 +112,10 @@ impl World {
             Err(error) => panic!("{call:?}: {error}"),
         };
         match call {
-            Call::Claim { tasks, token, lease } => {
-                let tasks: Vec<_> = tasks.iter().cloned().map(Into::into).collect();
+            Call::Claim { tasks, token, lease, most } => {
+                let limits = RunLimits { fleet: most.fleet, per_owner: most.of_owner };
+                let tasks: Vec<_> =
+                    tasks.iter().map(|task| Claimable { task: task.clone(), limits }).collect();
                 match store.claim(HERE, &tasks, *token, *lease).await.unwrap() {
                     Some(claimed) => Answer::Claimed(Box::new(claimed)),
                     None => Answer::Nothing,
@@ -200,18 +212,71 @@ impl World {
         assert_eq!(claimed.expires_at.as_millis(), hash.number("leaseUntil"));
         let left = hash.next_limit().saturating_sub(self.now);
         assert_eq!(claimed.time_left, Duration::from_millis(left));
-        // None of this owner's that is still ready is older.
+        // None of this owner's that is still ready goes before it.
+        let rank = hash.number("priority") * 8_796_093_022_208 + hash.number("createdAt");
         for (_, score) in self.before.zset(&format!("readyof:{}:{}", job.task, job.owner)) {
-            #[expect(clippy::cast_precision_loss, reason = "times have fewer digits than a double holds")]
-            let created = hash.number("createdAt") as f64;
-            assert!(score % 8_796_093_022_208.0 >= created, "an older one waits");
+            #[expect(clippy::cast_precision_loss, reason = "it has fewer digits than a double holds")]
+            let rank = rank as f64;
+            assert!(score >= rank, "one that goes before it waits");
         }
     }
 
     fn check_nothing_ready(&self, call: &Call) {
-        let Call::Claim { tasks, .. } = call else { panic!("{call:?}") };
+        let Call::Claim { tasks, most, .. } = call else { panic!("{call:?}") };
         for task in tasks {
-            assert!(self.before.zset(&format!("ready:{task}")).is_empty(), "there was something to claim");
+            let running = self.before.zset(&format!("running:{task}")).len();
+            let is_full = most.fleet.is_some_and(|most| running >= most as usize);
+            let is_held_up = is_full || self.is_paused(task.as_str());
+            assert!(
+                is_held_up || self.before.zset(&format!("ready:{task}")).is_empty(),
+                "there was something to claim"
+            );
         }
+    }
+
+    /// No more run than may, nothing of a paused task was started, and owners had their turns.
+    fn check_limits(&self, call: &Call, claimed: Option<&Claimed>, turns: &Turns) {
+        let Call::Claim { tasks, most, .. } = call else { panic!("{call:?}") };
+        let running_of = |task: &str, owner: &str| {
+            let counts = self.before.hash(&format!("runningof:{task}"));
+            counts.get(owner).map_or(0, |count| count.parse::<u32>().unwrap())
+        };
+        let turns_now = Turns::of(&self.before);
+        for task in tasks.iter().map(TaskName::as_str) {
+            // Whoever has lost a turn has no job left that could start, or as many run as may.
+            for (owner, _) in turns.0[task].iter().filter(|(owner, _)| !turns_now.has(task, owner)) {
+                let waits = !self.before.zset(&format!("readyof:{task}:{owner}")).is_empty();
+                let may = most.of_owner.is_none_or(|most| running_of(task, owner) < most);
+                assert!(!(waits && may), "{owner} has lost its turn at {task}");
+            }
+        }
+        let Some(claimed) = claimed else { return };
+        let (task, owner) = (claimed.task.as_str(), claimed.owner.as_str());
+        assert!(!self.is_paused(task));
+        let running = self.before.zset(&format!("running:{task}")).len();
+        assert!(most.fleet.is_none_or(|most| running <= most as usize), "{running} run");
+        assert!(most.of_owner.is_none_or(|most| running_of(task, owner) <= most));
+        let own = turns.0[task].iter().position(|(other, _)| other == owner).expect("it had a turn");
+        for (other, turn) in &turns.0[task][..own] {
+            let still = turns_now.0[task].iter().any(|now| now == &(other.clone(), *turn));
+            assert!(!still, "it was {other}'s turn");
+        }
+    }
+}
+
+/// The owners' turns at each task, the next first.
+struct Turns(BTreeMap<&'static str, Vec<(String, f64)>>);
+
+impl Turns {
+    fn of(now: &Snapshot) -> Self {
+        let of = |task: &'static str| {
+            let owners = now.zset(&format!("ready:{task}"));
+            (task, owners.into_iter().map(|(owner, turn)| (owner.to_owned(), turn)).collect())
+        };
+        Self(["a", "b"].map(of).into())
+    }
+
+    fn has(&self, task: &str, owner: &str) -> bool {
+        self.0[task].iter().any(|(other, _)| other == owner)
     }
 }

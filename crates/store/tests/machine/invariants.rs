@@ -15,14 +15,17 @@ pub(crate) struct Known {
     pub(crate) owner: &'static str,
     pub(crate) task: &'static str,
     pub(crate) retention_ms: i64,
+    pub(crate) delay_ms: u64,
+    pub(crate) is_patient: bool,
     pub(crate) history: History,
 }
 
 /// Keys that may have no end: they hold no job for longer than it is kept.
-const LASTING: [&str; 13] = [
+const LASTING: [&str; 14] = [
     "deadlines",
     "expiry",
     "failedof",
+    "full",
     "jc:partitions",
     "jobsof",
     "later",
@@ -77,11 +80,22 @@ fn check_job(now: &Snapshot, job: &Known) {
     assert_eq!(hash.number("attempt"), history.count(|seen| seen.kind() == "started"));
     assert!(hash.number("attempt") <= hash.number("maxAttempts") + given_back, "too many attempts");
 
-    // Where it stands: in exactly one of ready and running while it lives.
+    check_retries(job);
+
+    // Where it stands: in exactly one of ready, later and running while it lives.
     let status = hash.text("status");
     let member = id.to_string();
     let score = |key: &str| now.score(key, &member);
-    assert_eq!(score(&format!("readyof:{task}:{owner}")).is_some(), status == "pending");
+    let (ready, later) = (score(&format!("readyof:{task}:{owner}")), score("later"));
+    assert_eq!(u8::from(ready.is_some()) + u8::from(later.is_some()), u8::from(status == "pending"));
+    let rank = hash.number("priority") * 8_796_093_022_208 + hash.number("createdAt");
+    let starts = match &last.json["retryAt"] {
+        Value::Null => hash.number("createdAt") + job.delay_ms,
+        at => time(at),
+    };
+    #[expect(clippy::cast_precision_loss, reason = "they have fewer digits than a double holds")]
+    let (rank, starts) = (rank as f64, starts as f64);
+    assert!(ready.is_none_or(|score| score == rank) && later.is_none_or(|score| score == starts));
     let is_running = score(&format!("running:{task}")).is_some();
     match status {
         "processing" => assert!(is_running),
@@ -110,6 +124,24 @@ fn check_job(now: &Snapshot, job: &Known) {
     }
 }
 
+fn time(json: &Value) -> u64 {
+    serde_json::from_value::<Timestamp>(json.clone()).unwrap().as_millis()
+}
+
+/// Each attempt after a failure waits twice as long, within bounds; one after an attempt that was given back doesn't.
+fn check_retries(job: &Known) {
+    let (mut whole, longest) = if job.is_patient { (2_000, 5_000) } else { (0, 0) };
+    for seen in job.history.0.iter().filter(|seen| seen.kind() == "retrying") {
+        let wait = time(&seen.json["retryAt"]) - time(&seen.json["at"]);
+        if seen.json["errorCode"].is_null() {
+            assert_eq!(wait, 0, "given back");
+        } else {
+            assert!((whole / 2..=whole).contains(&wait), "{wait} of {whole} ms");
+            whole = longest.min(2 * whole);
+        }
+    }
+}
+
 /// Whether the newest attempt's end was its cancellation, so that its token is kept.
 fn has_lease(job: &Known) -> bool {
     let before = job.history.0.iter().rev().find(|seen| seen.is_life_cycle() && seen.kind() != "cancelled");
@@ -126,11 +158,21 @@ fn check_queue(now: &Snapshot, jobs: &[Known]) {
     for task in ["a", "b"] {
         let owners = now.zset(&format!("ready:{task}"));
         let named: BTreeSet<_> = owners.iter().map(|(owner, _)| (*owner).to_owned()).collect();
-        assert_eq!(named, ready.remove(task).unwrap_or_default(), "owners with ready jobs of {task}");
+        // An owner with ready jobs has a turn; or it has lost it until one of its jobs has ended.
+        let waiting = ready.remove(task).unwrap_or_default();
+        assert!(named.is_subset(&waiting), "{named:?} have turns at {task}, {waiting:?} jobs");
+        let counted = now.hash(&format!("runningof:{task}"));
+        assert!(waiting.difference(&named).all(|owner| counted.contains_key(owner.as_str())));
+        let mut running = BTreeMap::<&str, u64>::new();
+        for (id, _) in now.zset(&format!("running:{task}")) {
+            let job = jobs.iter().find(|job| job.task == task && job.id.to_string() == id);
+            *running.entry(job.expect("a job of this task").owner).or_default() += 1;
+        }
+        let counted: BTreeMap<_, u64> =
+            counted.into_iter().map(|(owner, count)| (owner, count.parse().unwrap())).collect();
+        assert_eq!(counted, running, "who has the running places of {task}");
         let turns: BTreeSet<_> = owners.iter().map(|(_, turn)| turn.to_bits()).collect();
         assert_eq!(turns.len(), owners.len(), "each owner has its own turn");
-        let known = |id: &str| jobs.iter().any(|job| job.task == task && job.id.to_string() == id);
-        assert!(now.zset(&format!("running:{task}")).iter().all(|(id, _)| known(id)));
         assert!(now.list(&format!("bell:{task}")).len() <= 1);
     }
 }

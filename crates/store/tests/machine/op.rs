@@ -20,11 +20,15 @@ pub(crate) enum Op {
         key: Option<u8>,
         other_body: bool,
         attempts: u8,
+        wish: Wish,
     },
     Claim {
         tasks: u8,
         lease: u8,
+        most: Most,
     },
+    Pause(bool),
+    Resume(bool),
     Renew(u8),
     Append {
         pick: u8,
@@ -50,6 +54,26 @@ pub(crate) enum Op {
     /// A call that was accepted some time ago arrives once more.
     Again(u8),
 }
+
+/// When a job wants to start.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wish {
+    pub(crate) priority: Priority,
+    /// Seconds.
+    pub(crate) delay: u8,
+    /// Whether another attempt waits.
+    pub(crate) patient: bool,
+}
+
+/// How many may run, by who claims.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Most {
+    pub(crate) fleet: Option<u32>,
+    pub(crate) of_owner: Option<u32>,
+}
+
+/// How long another attempt of a patient job waits.
+pub(crate) const PATIENT: Retry = Retry { first: Duration::from_secs(2), longest: Duration::from_secs(5) };
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Batch {
@@ -102,13 +126,25 @@ pub(crate) fn any_op() -> impl Strategy<Value = Op> {
         3 => Just(How::Failed),
         6 => Just(How::Retry),
     ];
+    let priority =
+        prop_oneof![1 => Just(Priority::High), 3 => Just(Priority::Normal), 1 => Just(Priority::Low)];
+    let delay = prop_oneof![3 => Just(0), 1 => 1..20u8];
+    let wish = (priority, delay, any::<bool>()).prop_map(|(priority, delay, patient)| Wish {
+        priority,
+        delay,
+        patient,
+    });
+    let most = (prop::option::weighted(0.3, 1..3u32), prop::option::weighted(0.3, 1..3u32))
+        .prop_map(|(fleet, of_owner)| Most { fleet, of_owner });
     prop_oneof![
-        10 => (any::<[bool; 3]>(), prop::option::weighted(0.3, 0..2u8), any::<bool>(), 1..4u8).prop_map(
-            |([owner, task, small], key, other_body, attempts)| {
-                Op::Submit { owner, task, small, key, other_body, attempts }
+        10 => (any::<[bool; 3]>(), prop::option::weighted(0.3, 0..2u8), any::<bool>(), 1..4u8, wish).prop_map(
+            |([owner, task, small], key, other_body, attempts, wish)| {
+                Op::Submit { owner, task, small, key, other_body, attempts, wish }
             }
         ),
-        16 => (0..4u8, 1..9u8).prop_map(|(tasks, lease)| Op::Claim { tasks, lease }),
+        16 => (0..4u8, 1..9u8, most).prop_map(|(tasks, lease, most)| Op::Claim { tasks, lease, most }),
+        1 => any::<bool>().prop_map(Op::Pause),
+        2 => any::<bool>().prop_map(Op::Resume),
         6 => any::<u8>().prop_map(Op::Renew),
         16 => (any::<u8>(), batch(), says()).prop_map(|(pick, batch, says)| Op::Append { pick, batch, says }),
         10 => (any::<u8>(), how, batch(), says()).prop_map(|(pick, how, batch, says)| Op::End { pick, how, batch, says }),
@@ -169,6 +205,7 @@ pub(crate) fn new_job(
     attempts: u8,
     key: Option<u8>,
     other_body: bool,
+    wish: Wish,
 ) -> NewJob {
     NewJob {
         owner: owner.parse().unwrap(),
@@ -176,9 +213,9 @@ pub(crate) fn new_job(
         payload: Json::of(&owner).unwrap(),
         metadata: None,
         max_attempts: attempts.into(),
-        priority: Priority::Normal,
-        delay: Duration::ZERO,
-        retry: Retry { first: Duration::ZERO, longest: Duration::ZERO },
+        priority: wish.priority,
+        delay: Duration::from_secs(wish.delay.into()),
+        retry: if wish.patient { PATIENT } else { Retry { first: Duration::ZERO, longest: Duration::ZERO } },
         limits: RunLimits::default(),
         external: None,
         timeout: Duration::from_secs(20),

@@ -56,23 +56,33 @@ impl World {
     /// Does `op`, maybe twice, and looks at everything after each time.
     pub(crate) async fn step(&mut self, op: &Op, twice: bool) {
         match *op {
-            Op::Submit { owner, task, small, key, other_body, attempts } => {
+            Op::Submit { owner, task, small, key, other_body, attempts, wish } => {
                 let owner = if owner { "acme" } else { "zeta" };
                 let task = if task { "a" } else { "b" };
-                let job = new_job(owner, task, small, attempts, key, other_body);
+                let job = new_job(owner, task, small, attempts, key, other_body, wish);
                 self.submit(&job, owner, task, key, other_body).await;
                 if twice && key.is_some() {
                     self.submit(&job, owner, task, key, other_body).await;
                 }
             }
-            Op::Claim { tasks, lease } => {
+            Op::Claim { tasks, lease, most } => {
                 let tasks: Vec<TaskName> = [&["a"][..], &["b"], &["a", "b"], &["b", "a"]][usize::from(tasks)]
                     .iter()
                     .map(|task| task.parse().unwrap())
                     .collect();
                 let token = Token::from_random(rand::random());
-                self.call(Call::Claim { tasks, token, lease: Duration::from_secs(lease.into()) }, twice)
-                    .await;
+                let lease = Duration::from_secs(lease.into());
+                self.call(Call::Claim { tasks, token, lease, most }, twice).await;
+            }
+            Op::Pause(task) => {
+                for _ in 0..=u8::from(twice) {
+                    self.pause(task, true).await;
+                }
+            }
+            Op::Resume(task) => {
+                for _ in 0..=u8::from(twice) {
+                    self.pause(task, false).await;
+                }
             }
             Op::Renew(pick) => {
                 if let Some((lease, _)) = self.lease(pick) {
@@ -155,7 +165,10 @@ impl World {
         match (answer, used) {
             (Ok(Submitted::Created(id)), None) => {
                 let retention_ms = i64::try_from(RETENTION.as_millis()).unwrap();
-                self.jobs.push(Known { id, owner, task, retention_ms, history: History::default() });
+                let delay_ms = u64::try_from(job.delay.as_millis()).unwrap();
+                let is_patient = !job.retry.first.is_zero();
+                let history = History::default();
+                self.jobs.push(Known { id, owner, task, retention_ms, delay_ms, is_patient, history });
                 if let Some(key) = key {
                     self.keys.insert((owner, key), (id, body));
                 }
@@ -167,11 +180,34 @@ impl World {
             (answer, used) => panic!("{answer:?}, where the key was used by {used:?}"),
         }
         self.look().await;
-        // A bell rings for what is ready.
+        self.check_rings(task);
+    }
+
+    /// A bell rings for what is ready. (Nobody here takes the rings.)
+    fn check_rings(&self, task: &str) {
         assert!(
             !self.before.list(&format!("bell:{task}")).is_empty()
                 || self.before.zset(&format!("ready:{task}")).is_empty()
         );
+    }
+
+    async fn pause(&mut self, task: bool, pauses: bool) {
+        let name = if task { "a" } else { "b" };
+        let task: TaskName = name.parse().unwrap();
+        if pauses {
+            self.at().pause_task(&task).await.unwrap();
+        } else {
+            self.at().resume_task(&task).await.unwrap();
+        }
+        self.look().await;
+        assert_eq!(self.is_paused(name), pauses);
+        if !pauses {
+            self.check_rings(name);
+        }
+    }
+
+    pub(crate) fn is_paused(&self, task: &str) -> bool {
+        self.before.list("paused").iter().any(|paused| paused == task)
     }
 
     async fn cancel(&mut self, pick: u8, stranger: bool) {
@@ -206,6 +242,18 @@ impl World {
         self.look().await;
         for (job, seen) in self.jobs.iter().zip(before) {
             let hash = last.job(job.id);
+            if let Some(at) = last.score("later", &job.id.to_string()) {
+                let waits = self.before.score("later", &job.id.to_string()).is_some();
+                #[expect(clippy::cast_precision_loss, reason = "times have fewer digits than a double holds")]
+                let is_due = at <= self.now as f64;
+                let was_held = self.before.hash("sweeper")["holder"] != holder;
+                let ended = job.history.0.last().unwrap().is_terminal();
+                assert!(
+                    if is_due { !waits || was_held } else { waits || ended },
+                    "{} starts at {at}",
+                    job.id
+                );
+            }
             let is_lost = |json: &Value| json["errorCode"] == "lost";
             if job.history.0[seen..].iter().any(|seen| is_lost(&seen.json)) {
                 // No lease ends before its time, nor within its length after a break.
@@ -249,7 +297,17 @@ impl World {
             let status: Status = self.before.job(job.id).text("status").parse().unwrap();
             assert!(status.is_terminal());
         }
-        for key in ["ready:a", "ready:b", "running:a", "running:b", "deadlines"] {
+        for key in [
+            "ready:a",
+            "ready:b",
+            "running:a",
+            "running:b",
+            "runningof:a",
+            "runningof:b",
+            "deadlines",
+            "later",
+            "full",
+        ] {
             assert_eq!(self.before.ttl(key), None, "{key} is left");
         }
     }

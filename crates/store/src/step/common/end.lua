@@ -114,7 +114,12 @@ end
 -- Ends the job if one of its limits has passed. Returns the error code, or nil if none has.
 local function end_if_late(prefix, job, now, random)
   local code, error
-  if job.status == 'pending' and job.attempt == 0 and now >= job.queueLimit then
+  local is_unclaimed = job.status == 'pending' and job.attempt == 0 and now >= job.queueLimit
+  -- No worker is to blame where it could not start before its deadline.
+  if is_unclaimed and now >= job.deadline and job.external == 0 and redis.call('ZSCORE', prefix .. 'later', job.id) then
+    is_unclaimed = false
+  end
+  if is_unclaimed then
     code = 'unclaimed'
     error = (job.external > 0 and '"nothing was reported of the job' or '"no worker took the job') .. ' within ' ..
       (job.queueLimit - job.createdAt) / 1000 .. ' s (queueTimeout)"'

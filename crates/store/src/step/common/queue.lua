@@ -19,12 +19,12 @@ local function next_turn(ready)
   return last[2] and tonumber(last[2]) + 1 or 1
 end
 
--- Gives an owner a turn, unless it has one.
+-- Gives an owner a turn, unless it has one; whether it had none.
 local function give_turn(prefix, task, owner)
   local ready = prefix .. 'ready:' .. task
-  if not redis.call('ZSCORE', ready, owner) then
-    redis.call('ZADD', ready, string.format('%d', next_turn(ready)), owner)
-  end
+  if redis.call('ZSCORE', ready, owner) then return false end
+  redis.call('ZADD', ready, string.format('%d', next_turn(ready)), owner)
+  return true
 end
 
 -- A job that may start now.
@@ -52,15 +52,15 @@ local function take_place(prefix, job)
   redis.call('HINCRBY', prefix .. 'runningof:' .. job.task, job.owner, 1)
 end
 
--- Gives a place back, if the job has one. Where its task has a limit, whoever waits for the place is woken, and the owner,
--- which may have lost its turn for it, has one again.
+-- Gives a place back, if the job has one. An owner that lost its turn for want of it has one again, whoever set that limit; and
+-- where the task has a limit, whoever waits for the place is woken.
 local function leave_place(prefix, job)
   if redis.call('ZREM', prefix .. 'running:' .. job.task, job.id) == 0 then return end
   local runningof = prefix .. 'runningof:' .. job.task
   if redis.call('HINCRBY', runningof, job.owner, -1) <= 0 then redis.call('HDEL', runningof, job.owner) end
-  if job.limited == 0 then return end
-  if redis.call('EXISTS', prefix .. 'readyof:' .. job.task .. ':' .. job.owner) == 1 then
-    give_turn(prefix, job.task, job.owner)
+  local waits = redis.call('EXISTS', prefix .. 'readyof:' .. job.task .. ':' .. job.owner) == 1
+  if waits and give_turn(prefix, job.task, job.owner)
+      or job.limited == 1 and redis.call('EXISTS', prefix .. 'ready:' .. job.task) == 1 then
+    ring(prefix, job.task)
   end
-  if redis.call('EXISTS', prefix .. 'ready:' .. job.task) == 1 then ring(prefix, job.task) end
 end
