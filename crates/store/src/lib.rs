@@ -13,7 +13,8 @@
 //!             ready:<task> zset of owners ─► readyof:<task>:<owner> zset of jobs ── bell:<task> wakes a worker
 //!             later zset by time: delayed jobs, and those that wait for another attempt
 //!  claim  ──► running:<task> zset by lease end,  runningof:<task> owner → count,  claim:<token> → job
-//!  sweep  ──► deadlines, expiry zsets by time;  sweeper hash;  tasks set, paused set
+//!  sweep  ──► deadlines, unfollowed, expiry zsets by time;  sweeper hash;  tasks set, paused set
+//!  delete ──► deleted:<id>  string: the call that deleted it, so that its repeat is known
 //! ```
 //!
 //! And one key without a tag, in a slot of its own: `jc:partitions`, how many partitions there are (`16`; while they grow
@@ -52,7 +53,10 @@ pub use partition_count::{GrowError, PartitionCounts};
 pub use plant::{Plant, planted};
 pub use step::cancel::CancelError;
 pub use step::claim::Claimed;
+pub use step::delete::DeleteError;
 pub use step::end::{End, Ended};
+pub use step::list::{ListQuery, Listed};
+pub use step::past::Past;
 pub use step::read::{LogRead, Peek};
 pub use step::submit::{External, Idempotency, NewJob, Retry, SubmitError, Submitted};
 pub use step::sweep::Swept;

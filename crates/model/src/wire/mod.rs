@@ -5,7 +5,7 @@ mod seconds;
 mod submit;
 mod work;
 
-pub use job::{Accepted, FeedSnapshot, JobView, Snapshot, SnapshotReason, urls};
+pub use job::{Accepted, FeedSnapshot, JobList, JobView, Snapshot, SnapshotReason, urls};
 pub use seconds::{BadSeconds, Seconds};
 pub use submit::{ExternalLease, ExternalRequest, SubmitRequest};
 pub use work::{

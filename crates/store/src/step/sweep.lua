@@ -117,6 +117,25 @@ for _, id in ipairs(due(deadlines)) do
   end
 end
 
+-- Jobs that are to end when nobody follows them. The job's hash knows better than the score. After a break their followers
+-- get time to be heard again.
+local unfollowed = prefix .. 'unfollowed'
+for _, id in ipairs(due(unfollowed)) do
+  local job = load_job(prefix .. 'job:' .. id, id)
+  local followed_until = job and math.max(job.followedUntil, grace) or 0
+  if not job or is_terminal(job.status) then
+    touch(unfollowed, id)
+  elseif followed_until > now then
+    touch(unfollowed, id, followed_until)
+  else
+    local seconds = tonumber(redis.call('HGET', job.key, 'disconnectMs')) / 1000
+    local fields, more = failure('"nobody followed the job for ' .. seconds .. ' s (cancelOnDisconnect)"', 'cancelled')
+    finish(prefix, job, now, random, 'cancelled', fields, '', more, '')
+    touched = touched + 1
+    count('cancelled', 'cancelled')
+  end
+end
+
 -- Indexes shed the ids of jobs that Redis has forgotten.
 local expiry = prefix .. 'expiry'
 for _, member in ipairs(due(expiry)) do
