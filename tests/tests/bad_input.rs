@@ -238,9 +238,14 @@ async fn ids_and_paths() {
         "%",
         &long,
     ] {
-        for (method, suffix) in
-            [(Method::GET, ""), (Method::GET, "/events"), (Method::POST, "/cancel"), (Method::GET, "?wait=5")]
-        {
+        for (method, suffix) in [
+            (Method::GET, ""),
+            (Method::GET, "/events"),
+            (Method::POST, "/cancel"),
+            (Method::GET, "?wait=5"),
+            (Method::POST, "/retry"),
+            (Method::DELETE, ""),
+        ] {
             let answer = bench.send(method, &format!("/api/jobs/{id}{suffix}"), &[], "").await;
             assert_eq!(answer.problem(), (404, "not-found"), "{id:.99}{suffix}");
         }

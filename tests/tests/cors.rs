@@ -68,6 +68,9 @@ async fn a_configured_origin_may_make_every_call() {
         ("POST", "/api/tokens", "authorization,content-type"),
         ("GET", &job, "authorization,if-none-match,prefer"),
         ("POST", &format!("{job}/cancel"), "authorization"),
+        ("GET", "/api/jobs?status=failed", "authorization"),
+        ("POST", &format!("{job}/retry"), "authorization,idempotency-key"),
+        ("DELETE", &job, "authorization"),
         ("GET", &events, "authorization,cache-control,last-event-id"),
         ("POST", "/api/process", "authorization,content-type,idempotency-key"),
         ("GET", "/api/process-sse?data=1", "cache-control,last-event-id"),
@@ -91,7 +94,7 @@ async fn a_configured_origin_may_make_every_call() {
     }
     // What no call needs isn't allowed.
     for (method, header) in
-        [("DELETE", "authorization"), ("PUT", ""), ("GET", "x-anything"), ("GET", "cookie")]
+        [("PATCH", "authorization"), ("PUT", ""), ("GET", "x-anything"), ("GET", "cookie")]
     {
         let answer = preflight(client, FRIEND, method, &job, header).await;
         assert!(!allows(&answer, FRIEND, method, header), "{method} {header}: {answer:?}");

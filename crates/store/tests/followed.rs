@@ -85,7 +85,7 @@ on_both!(after_a_break_its_followers_have_time_to_come_back, bench, {
     // Nobody could say anything for a minute.
     bench.pass(60);
     assert_eq!(bench.sweep(id).await, 0);
-    assert_eq!(bench.sweep_for(id, 29).await, 0);
+    assert_eq!(bench.sweep_for(id, 9).await, 0);
     assert!(bench.at().followed(id, Duration::ZERO).await.unwrap());
     assert_eq!(bench.sweep_for(id, 9).await, 0);
     assert_eq!(bench.sweep_for(id, 1).await, 1);

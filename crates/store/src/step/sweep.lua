@@ -122,17 +122,19 @@ end
 local unfollowed = prefix .. 'unfollowed'
 for _, id in ipairs(due(unfollowed)) do
   local job = load_job(prefix .. 'job:' .. id, id)
-  local followed_until = job and math.max(job.followedUntil, grace) or 0
   if not job or is_terminal(job.status) then
     touch(unfollowed, id)
-  elseif followed_until > now then
-    touch(unfollowed, id, followed_until)
   else
-    local seconds = tonumber(redis.call('HGET', job.key, 'disconnectMs')) / 1000
-    local fields, more = failure('"nobody followed the job for ' .. seconds .. ' s (cancelOnDisconnect)"', 'cancelled')
-    finish(prefix, job, now, random, 'cancelled', fields, '', more, '')
-    touched = touched + 1
-    count('cancelled', 'cancelled')
+    local within = tonumber(redis.call('HGET', job.key, 'disconnectMs'))
+    local followed_until = math.max(job.followedUntil, grace - lease + math.min(within, lease))
+    if followed_until > now then
+      touch(unfollowed, id, followed_until)
+    else
+      local fields, more = failure('"nobody followed the job for ' .. within / 1000 .. ' s (cancelOnDisconnect)"', 'cancelled')
+      finish(prefix, job, now, random, 'cancelled', fields, '', more, '')
+      touched = touched + 1
+      count('cancelled', 'cancelled')
+    end
   end
 end
 
