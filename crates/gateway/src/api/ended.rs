@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use model::wire::SubmitRequest;
+use model::wire::{ExternalLease, ExternalRequest, SubmitRequest};
 use model::{JobId, Status};
 use service::config::{JobsConfig, Scope};
 use store::{Idempotency, NewJob, Past};
@@ -56,6 +56,7 @@ fn again(past: Past, limits: &JobsConfig) -> SubmitRequest {
         metadata: past.metadata.and_then(|metadata| serde_json::from_str(metadata.as_str()).ok()),
         priority: Some(past.priority),
         cancel_on_disconnect: past.cancel_on_disconnect.and_then(|time| within(time, limits.max_deadline)),
+        external: past.external.map(|lease| ExternalRequest::With(ExternalLease { lease: lease.into() })),
         ..SubmitRequest::new(past.task, past.payload)
     }
 }

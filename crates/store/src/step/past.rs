@@ -34,6 +34,8 @@ pub struct Past {
     pub retention: Duration,
     /// It was cancelled if nobody followed it for so long.
     pub cancel_on_disconnect: Option<Duration>,
+    /// It was an external one, with this lease.
+    pub external: Option<Duration>,
 }
 
 const FIELDS: &[&str] = &[
@@ -51,6 +53,7 @@ const FIELDS: &[&str] = &[
     "delay",
     "retention",
     "disconnectMs",
+    "external",
 ];
 
 impl Store {
@@ -86,6 +89,7 @@ impl Store {
             queue_timeout: queue_limit.since(queued),
             retention: Duration::from_millis(reply.parse()?),
             cancel_on_disconnect: reply.millis_if_any()?,
+            external: reply.millis_if_any()?,
         }))
     }
 }
