@@ -9,8 +9,8 @@ use std::time::Duration;
 use model::{Job, LogId};
 use tokio::time::Instant;
 
-use super::Hub;
 use super::node::Node;
+use super::{Followed, Hub};
 
 /// How often it is looked whose turn it is.
 const TICK: Duration = Duration::from_secs(1);
@@ -77,7 +77,8 @@ impl Hub {
             ticks.tick().await;
             let followed: Vec<_> = {
                 let logs = self.0.logs.lock();
-                let streamed = logs.values().filter(|followed| followed.streams > 0);
+                let kept = |followed: &&Followed| followed.streams > 0 && followed.node.kept.lock().is_some();
+                let streamed = logs.values().filter(kept);
                 streamed.map(|followed| Arc::clone(&followed.node)).collect()
             };
             for node in followed {
