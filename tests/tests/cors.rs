@@ -125,7 +125,7 @@ async fn a_page_may_read_answers_streams_and_problems() {
         (Method::GET, &job, none.clone(), 200),
         (Method::GET, "/api/jobs/absent", none.clone(), 404),
         (Method::GET, "/api/absent", none.clone(), 404),
-        (Method::DELETE, &job, none.clone(), 405),
+        (Method::PUT, &job, none.clone(), 405),
         (Method::GET, &format!("{job}/events?lastEventId=x"), none.clone(), 400),
     ] {
         let (got, headers) = call(method.clone(), path, FRIEND, body.clone()).await;
