@@ -93,6 +93,11 @@ impl System {
         self.gateways[index] = start_gateway(&self.config, self.ports[index]);
     }
 
+    /// Changes the configuration of whatever is started from now on.
+    pub fn reconfigure(&mut self, change: impl FnOnce(&str) -> String) {
+        self.config = change(&self.config);
+    }
+
     /// Waits until gateway `index` serves.
     pub async fn wait_gateway(&self, index: usize) {
         wait_http_ok(&self.clients[index].url("/healthz"), SOON).await;

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use client::{
-    Client, ClientBuilder, Event, Follow, FollowError, JobId, Output, SnapshotReason, Start, Status, Submit,
+    Client, ClientBuilder, Event, Follow, FollowError, JobId, List, Output, SnapshotReason, Start, Status,
+    Submit,
 };
 use serde_json::{Value, json};
 use testkit::proxy::Proxy;
@@ -213,6 +214,48 @@ async fn a_lost_answer_makes_no_second_job() {
     }
     let late = client.cancel(first.id).await.unwrap_err();
     assert_eq!(late.problem().unwrap().name(), "job-ended");
+    system.nothing_grows().await;
+}
+
+#[tokio::test]
+async fn ended_jobs_are_listed_and_lost_answers_retry_and_delete_them_once() {
+    let system = System::builder().workers(0).start().await;
+    let middleman = Middleman::start(&system.client(0).url(""), Manner::Pass).await;
+    let client = quick(middleman.url()).retry_for(SOON).build().unwrap();
+    let job = client.submit(&submit("remote", &json!(null))).await.unwrap().id;
+    let name = |error: client::Error| error.problem().unwrap().name().to_owned();
+    assert_eq!(name(client.retry(job).await.unwrap_err()), "job-living");
+    assert_eq!(name(client.delete(job).await.unwrap_err()), "job-living");
+    client.cancel(job).await.unwrap();
+
+    // The first answers are lost, each with its connection.
+    let lose = async || {
+        middleman.set(Manner::LoseAnswers);
+        let before = middleman.requests();
+        testkit::eventually(SOON, "an answer was lost", async || middleman.requests() >= before + 2).await;
+        middleman.set(Manner::Pass);
+    };
+    let (again, ()) = tokio::join!(client.retry(job), lose());
+    let again = again.unwrap();
+    assert!(again.replayed);
+    assert_eq!(system.jobs().await, 2);
+
+    let all = client.list(&List::new()).await.unwrap();
+    assert_eq!(
+        (all.jobs.iter().map(|job| job.id).collect::<Vec<_>>(), all.next),
+        (vec![again.id, job], None)
+    );
+    let newest = client.list(&List::new().limit(1)).await.unwrap();
+    assert_eq!((&newest.jobs[..], newest.next), (&all.jobs[..1], Some(again.id)));
+    let rest = List::new().limit(1).after(again.id).status(Status::Cancelled).task("remote".parse().unwrap());
+    assert_eq!(client.list(&rest).await.unwrap().jobs, all.jobs[1..]);
+    assert_eq!(name(client.list(&List::new().limit(1001)).await.unwrap_err()), "out-of-range");
+
+    let (deleted, ()) = tokio::join!(client.delete(job), lose());
+    deleted.unwrap();
+    assert_eq!(name(client.delete(job).await.unwrap_err()), "not-found");
+    client.cancel(again.id).await.unwrap();
+    assert_eq!(system.jobs().await, 1);
     system.nothing_grows().await;
 }
 

@@ -120,12 +120,24 @@ async fn how_it_ends_says_its_exit_code() {
         (url, &["submit", "count", "--config", "x.toml"], 2, "leave them out"),
         (&"ftp://h".to_owned(), &["submit", "count"], 2, "it begins with http"),
         (nowhere, &["submit", "count", "1", "--patience", "0"], 3, "Is a gateway running there?"),
-        (url, &["cancel", done, waiting], 1, "409 job-ended"),
-        (nowhere, &["cancel", done, "--patience", "0"], 3, "Connection refused"),
         (url, &["jobs", "show", failed], 0, ""),
         (url, &["jobs", "show", unknown], 1, "404 not-found"),
         (nowhere, &["jobs", "show", done, "--patience", "0"], 3, "Connection refused"),
-        (url, &["jobs"], 2, "show"),
+        (url, &["jobs"], 0, ""),
+        (url, &["jobs", "--status", "failed", "--task", "count"], 0, ""),
+        (url, &["jobs", "--status", "gone"], 2, "unknown value"),
+        (url, &["jobs", "--limit", "0"], 2, "0"),
+        (url, &["jobs", "--task", "nope"], 1, "422 unknown-task"),
+        (url, &["jobs", "--limit", "1", "show", done], 2, "subcommand"),
+        (nowhere, &["jobs", "--patience", "0"], 3, "Connection refused"),
+        (url, &["jobs", "delete", waiting], 1, "409 job-living"),
+        (url, &["jobs", "delete", unknown, done], 1, "404 not-found"),
+        (nowhere, &["jobs", "delete", done, "--patience", "0"], 3, "Connection refused"),
+        (url, &["retry", waiting, failed], 1, "409 job-living"),
+        (url, &["retry", "x"], 2, "a job id is a UUID"),
+        (nowhere, &["retry", failed, "--patience", "0"], 3, "Connection refused"),
+        (url, &["cancel", failed, waiting], 1, "409 job-ended"),
+        (nowhere, &["cancel", failed, "--patience", "0"], 3, "Connection refused"),
         (url, &["completions", "bash"], 0, ""),
         (url, &["completions", "cmd"], 2, "bash"),
     ] {
@@ -251,6 +263,42 @@ async fn leaving_cancels_nothing() {
 }
 
 #[tokio::test]
+async fn jobs_are_listed_retried_and_deleted() {
+    let system = System::builder().start().await;
+    let client = system.client(0);
+    let url = client.url("");
+    let bad = submit(&url, &["count", "{}", "--metadata", r#"{"who":"me"}"#]).await;
+    client.ended(bad.parse().unwrap()).await;
+    let good = submit(&url, &["count", r#"{"n": 1}"#]).await;
+    client.ended(good.parse().unwrap()).await;
+
+    // A line of JSON for each job, as it is polled.
+    let listed = run(&url, &["jobs"]).await;
+    assert_eq!((listed.code, &*listed.stderr), (Some(0), ""));
+    let ids = |ended: &Ended| {
+        ended.json_lines().iter().map(|job| job["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(&listed), [&*good, &*bad]);
+    assert_eq!(listed.json_lines()[1], client.job(bad.parse().unwrap()).await);
+    assert_eq!(ids(&run(&url, &["jobs", "--status", "failed"]).await), [&*bad]);
+    assert_eq!(ids(&run(&url, &["jobs", "--limit", "1"]).await), [&*good]);
+    assert_eq!(ids(&run(&url, &["jobs", "--after", &good]).await), [&*bad]);
+
+    let (code, screen, _) = in_terminal(&url, None, &["jobs"]).await;
+    assert_eq!((code, screen.len()), (Some(0), 3), "{screen:#?}");
+    assert!(screen[0].starts_with("ID ") && screen[1].starts_with(&good), "{screen:#?}");
+    assert!(screen[1].contains("completed") && screen[2].contains("failed"), "{screen:#?}");
+
+    let retried = run(&url, &["retry", &bad]).await;
+    assert_eq!((retried.code, &*retried.stderr), (Some(0), ""));
+    let again = retried.stdout.trim_end();
+    assert_eq!(client.ended(again.parse().unwrap()).await["metadata"], json!({ "who": "me" }));
+    let deleted = run(&url, &["jobs", "delete", &bad, &good]).await;
+    assert_eq!((deleted.code, deleted.stdout), (Some(0), format!("{bad} deleted\n{good} deleted\n")));
+    assert_eq!(ids(&run(&url, &["jobs"]).await), [again]);
+}
+
+#[tokio::test]
 async fn the_key_is_shown_nowhere() {
     let system = System::builder().start().await;
     let url = system.client(0).url("");
@@ -269,7 +317,7 @@ async fn the_key_is_shown_nowhere() {
 
 #[tokio::test]
 async fn help_has_examples_and_completions_know_all_commands() {
-    for command in ["submit", "watch", "cancel", "jobs show", "completions"] {
+    for command in ["submit", "watch", "cancel", "retry", "jobs", "jobs show", "jobs delete", "completions"] {
         let args: Vec<_> = command.split(' ').chain(["--help"]).collect();
         let ended = run("http://h", &args).await;
         assert_eq!(ended.code, Some(0));
@@ -281,7 +329,7 @@ async fn help_has_examples_and_completions_know_all_commands() {
     }
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let ended = run("http://h", &["completions", shell]).await;
-        for command in ["submit", "watch", "cancel", "jobs", "completions", "gateway", "dev"] {
+        for command in ["submit", "watch", "cancel", "retry", "jobs", "completions", "gateway", "dev"] {
             assert!(ended.stdout.contains(command), "{shell}: {command}");
         }
     }

@@ -68,6 +68,9 @@ async fn a_configured_origin_may_make_every_call() {
         ("POST", "/api/tokens", "authorization,content-type"),
         ("GET", &job, "authorization,if-none-match,prefer"),
         ("POST", &format!("{job}/cancel"), "authorization"),
+        ("GET", "/api/jobs?status=failed", "authorization"),
+        ("POST", &format!("{job}/retry"), "authorization,idempotency-key"),
+        ("DELETE", &job, "authorization"),
         ("GET", &events, "authorization,cache-control,last-event-id"),
         ("POST", "/api/process", "authorization,content-type,idempotency-key"),
         ("GET", "/api/process-sse?data=1", "cache-control,last-event-id"),
@@ -91,7 +94,7 @@ async fn a_configured_origin_may_make_every_call() {
     }
     // What no call needs isn't allowed.
     for (method, header) in
-        [("DELETE", "authorization"), ("PUT", ""), ("GET", "x-anything"), ("GET", "cookie")]
+        [("PATCH", "authorization"), ("PUT", ""), ("GET", "x-anything"), ("GET", "cookie")]
     {
         let answer = preflight(client, FRIEND, method, &job, header).await;
         assert!(!allows(&answer, FRIEND, method, header), "{method} {header}: {answer:?}");
@@ -122,7 +125,7 @@ async fn a_page_may_read_answers_streams_and_problems() {
         (Method::GET, &job, none.clone(), 200),
         (Method::GET, "/api/jobs/absent", none.clone(), 404),
         (Method::GET, "/api/absent", none.clone(), 404),
-        (Method::DELETE, &job, none.clone(), 405),
+        (Method::PUT, &job, none.clone(), 405),
         (Method::GET, &format!("{job}/events?lastEventId=x"), none.clone(), 400),
     ] {
         let (got, headers) = call(method.clone(), path, FRIEND, body.clone()).await;

@@ -36,10 +36,10 @@ async fn problem(response: Response) -> (u16, String) {
 
 #[tokio::test]
 async fn a_thousand_equal_submissions_at_once_make_one_job() {
-    let system = System::builder().gateways(2).start().await;
+    let system = System::builder().gateways(3).store("partitions = 16").start().await;
     let mut all = JoinSet::new();
     for number in 0..1000 {
-        let client = system.client(number % 2).clone();
+        let client = system.client(number % 3).clone();
         // Equal means: as JSON. The order of members and the key's form make no difference.
         let (key, body) = match number % 4 {
             0 | 1 => {
@@ -91,4 +91,25 @@ async fn a_key_with_another_body_is_refused_and_a_key_whose_job_is_gone_says_so(
         );
     }
     system.nothing_grows().await;
+}
+
+#[tokio::test]
+async fn owners_keys_are_apart() {
+    let key = |owner: &str, key: &str| {
+        let hash = model::fingerprint::sha256(key.as_bytes());
+        format!("[[auth.keys]]\nowner = {owner:?}\nsha256 = {hash:?}\nscopes = [\"submit\", \"read\"]\n")
+    };
+    let keys = key("acme", "a") + &key("acme", "b") + &key("other", "c");
+    let system = System::builder().gateways(3).workers(0).store("partitions = 16").keys(&keys).start().await;
+    let [a, b, c] = [(0, "a"), (1, "b"), (2, "c")].map(|(n, key)| system.client(n).with_key(key));
+    let body = |n: u64| json!({ "task": "remote", "payload": n }).to_string();
+    let (mine, _) = accepted(submit(&a, "k", body(1)).await).await;
+    assert_eq!(accepted(submit(&b, "k", body(1)).await).await, (mine.clone(), true), "one owner, two keys");
+    // The other owner's is another one, with whatever body.
+    let (theirs, replayed) = accepted(submit(&c, "k", body(2)).await).await;
+    assert!(!replayed && theirs != mine);
+    let mismatch = (422, "urn:jobcast:idempotency-mismatch".to_owned());
+    assert_eq!(problem(submit(&b, "k", body(2)).await).await, mismatch);
+    assert_eq!(problem(submit(&c, "k", body(1)).await).await, mismatch);
+    assert_eq!(system.jobs().await, 2);
 }

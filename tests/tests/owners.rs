@@ -35,6 +35,10 @@ async fn with_header(client: &Client, path: &str, authorization: &str) -> Answer
     Answer::of(request.send().await.unwrap()).await
 }
 
+async fn remove(client: &Client, id: impl std::fmt::Display) -> Answer {
+    Answer::of(client.request(Method::DELETE, &format!("/api/jobs/{id}")).send().await.unwrap()).await
+}
+
 const UNKNOWN: &str = "019ab3c4-5d6e-7f80-9a1b-2c3d4e5f6000";
 
 #[tokio::test]
@@ -70,6 +74,9 @@ async fn nobody_gets_in_without_a_key_that_is_one() {
         (Method::GET, path.clone()),
         (Method::GET, format!("{path}/events")),
         (Method::POST, format!("{path}/cancel")),
+        (Method::GET, "/api/jobs".to_owned()),
+        (Method::POST, format!("{path}/retry")),
+        (Method::DELETE, path.clone()),
         (Method::POST, "/api/work/claim".to_owned()),
     ];
     let work = ["heartbeat", "progress", "output", "complete", "fail", "release"];
@@ -102,6 +109,9 @@ async fn a_key_may_do_what_its_scopes_say() {
         let calls = [
             ("submit", client.tell("/api/jobs", &json!({ "task": "nosuch" })).await),
             ("submit", client.tell(&format!("/api/jobs/{UNKNOWN}/cancel"), &json!({})).await),
+            ("submit", client.tell(&format!("/api/jobs/{UNKNOWN}/retry"), &json!({})).await),
+            ("submit", remove(client, UNKNOWN).await),
+            ("read", client.ask("/api/jobs").await),
             ("read", client.ask(&format!("/api/jobs/{UNKNOWN}")).await),
             ("read", client.ask(&format!("/api/jobs/{UNKNOWN}/events")).await),
             ("work", client.tell("/api/work/claim", &json!({ "tasks": ["count"] })).await),
@@ -159,10 +169,17 @@ async fn another_owners_job_is_as_unknown_as_none() {
             assert_eq!(theirs.problem(), (404, "not-found"), "{suffix}");
             assert_eq!(same(theirs), same(none), "{suffix}");
         }
-        let theirs = other.tell(&format!("/api/jobs/{id}/cancel"), &json!({})).await;
-        let none = other.tell(&format!("/api/jobs/{UNKNOWN}/cancel"), &json!({})).await;
+        for call in ["cancel", "retry"] {
+            let theirs = other.tell(&format!("/api/jobs/{id}/{call}"), &json!({})).await;
+            let none = other.tell(&format!("/api/jobs/{UNKNOWN}/{call}"), &json!({})).await;
+            assert_eq!(theirs.problem(), (404, "not-found"), "{call}");
+            assert_eq!(same(theirs), same(none), "{call}");
+        }
+        let (theirs, none) = (remove(&other, id).await, remove(&other, UNKNOWN).await);
         assert_eq!(theirs.problem(), (404, "not-found"));
         assert_eq!(same(theirs), same(none));
+        assert_eq!(other.ask("/api/jobs").await.body["jobs"], json!([]), "and in no list");
+        assert_eq!(acme.ask("/api/jobs").await.body["jobs"][0], seen);
         assert_eq!(acme.job(id).await, seen, "untouched");
         if status == "processing" {
             attempt.complete(1).await;

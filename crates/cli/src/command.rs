@@ -8,6 +8,7 @@ mod gateway;
 mod jobs;
 pub(crate) mod partitions;
 pub(crate) mod people;
+mod retry;
 mod submit;
 mod tasks;
 mod watch;

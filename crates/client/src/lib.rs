@@ -1,4 +1,4 @@
-//! The client of Jobcast: submit jobs, ask how they stand, cancel them, and follow them.
+//! The client of Jobcast: submit jobs, ask how they stand, cancel and retry them, and follow them.
 //!
 //! ```no_run
 //! use client::{Client, Event, Start, Submit};
@@ -37,10 +37,12 @@ mod backoff;
 mod builder;
 mod cancel;
 mod client;
+mod ended;
 mod error;
 mod event;
 mod follow;
 mod http;
+mod list;
 mod poll;
 mod sse;
 mod submit;
@@ -51,7 +53,8 @@ pub use client::Client;
 pub use error::{BuildError, Error, FollowError, Problem};
 pub use event::{Event, Head, NotAnEvent, Other, Output, Snapshot};
 pub use follow::{Connection, Follow, Start};
+pub use list::List;
 pub use model::report::Percent;
-pub use model::wire::{Accepted, JobView, SnapshotReason, TaskView};
+pub use model::wire::{Accepted, JobList, JobView, SnapshotReason, TaskView};
 pub use model::{Cursor, ErrorCode, JobId, Json, Position, Status, TaskName, Timestamp};
 pub use submit::{Submit, Submitted};

@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use model::wire::{Accepted, JobView};
 use model::{JobId, Json, Status, TaskName};
-use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use reqwest::{Method, Response};
 use serde::Serialize;
 
 use crate::client::Client;
 use crate::error::Error;
 use crate::poll::whole;
 
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 
@@ -52,6 +52,8 @@ struct Body {
     #[serde(skip_serializing_if = "Option::is_none")]
     max_attempts: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    cancel_on_disconnect: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     metadata: Option<Json>,
 }
 
@@ -66,6 +68,7 @@ impl Submit {
             queue_timeout: None,
             retention: None,
             max_attempts: None,
+            cancel_on_disconnect: None,
             metadata: None,
         };
         Ok(Self { body, idempotency_key: None, wait: None })
@@ -98,6 +101,13 @@ impl Submit {
     /// How many attempts there may be.
     pub fn max_attempts(mut self, attempts: u32) -> Self {
         self.body.max_attempts = Some(attempts);
+        self
+    }
+
+    /// Cancels the job when nobody has followed it, or asked how it stands, for so long; from 5 s. Without it, a client that
+    /// goes away cancels nothing.
+    pub fn cancel_on_disconnect(mut self, time: Duration) -> Self {
+        self.body.cancel_on_disconnect = Some(time.as_secs_f64());
         self
     }
 
@@ -147,7 +157,7 @@ impl Client {
         let body = Json::of(&submit.body).map_err(|error| self.unreadable(error.to_string()))?;
         let key = match &submit.idempotency_key {
             Some(key) => quoted(key),
-            None => format!("\"{:032x}\"", rand::random::<u128>()),
+            None => random_key(),
         };
         // A key that no header can carry is left for the gateway to refuse, as an empty one.
         let key = HeaderValue::from_str(&key).unwrap_or_else(|_| HeaderValue::from_static("\"\""));
@@ -161,6 +171,11 @@ impl Client {
             if wait.is_zero() { request } else { request.header(PREFER, format!("wait={}", whole(wait))) }
         });
         let (response, _) = sent.await?;
+        self.submitted(response).await
+    }
+
+    /// Reads the answer to a submission.
+    pub(crate) async fn submitted(&self, response: Response) -> Result<Submitted, Error> {
         let replayed = response.headers().contains_key(REPLAYED);
         if response.status() == 200 {
             let job: Box<JobView> = self.read(response).await?;
@@ -177,6 +192,11 @@ impl Client {
         let Accepted { job_id, status, status_url, events_url, .. } = self.read(response).await?;
         Ok(Submitted { id: job_id, status, status_url, events_url, replayed, job: None })
     }
+}
+
+/// A key that nobody else has.
+pub(crate) fn random_key() -> String {
+    format!("\"{:032x}\"", rand::random::<u128>())
 }
 
 /// A string of a structured field (RFC 8941, section 3.3.3).

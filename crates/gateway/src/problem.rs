@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use model::TaskName;
 use serde::Serialize;
 use service::config::Config;
-use store::{CancelError, StoreError, SubmitError, WorkError};
+use store::{CancelError, DeleteError, StoreError, SubmitError, WorkError};
 
 use crate::hub::NoPage;
 
@@ -42,6 +42,12 @@ pub(crate) enum Problem {
     MethodNotAllowed,
     #[error("The job has ended already ({0}); nothing can be changed.")]
     JobEnded(&'static str),
+    #[error("The job has not ended ({0}); cancel it first, or wait for its end.")]
+    JobLiving(&'static str),
+    #[error(
+        "The job has completed, and only a job that failed or was cancelled is tried again; submit another one."
+    )]
+    JobCompleted,
     #[error(
         "The lease is lost: another attempt or the sweep has replaced the token, or the attempt has ended. Stop this attempt."
     )]
@@ -109,6 +115,8 @@ impl Problem {
             Self::NotFound => (S::NOT_FOUND, "not-found", "Not found"),
             Self::MethodNotAllowed => (S::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed"),
             Self::JobEnded(_) => (S::CONFLICT, "job-ended", "The job has ended"),
+            Self::JobLiving(_) => (S::CONFLICT, "job-living", "The job has not ended"),
+            Self::JobCompleted => (S::CONFLICT, "job-completed", "The job has completed"),
             Self::LeaseLost => (S::CONFLICT, "lease-lost", "The lease is lost"),
             Self::BatchGap => (S::CONFLICT, "batch-gap", "A batch is missing"),
             Self::JobExpired(_) => (S::GONE, "job-expired", "The job has expired"),
@@ -207,6 +215,16 @@ impl From<CancelError> for Problem {
             CancelError::Absent => Self::NotFound,
             CancelError::Terminal(status) => Self::JobEnded(status.as_str()),
             CancelError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<DeleteError> for Problem {
+    fn from(error: DeleteError) -> Self {
+        match error {
+            DeleteError::Absent => Self::NotFound,
+            DeleteError::Living(status) => Self::JobLiving(status.as_str()),
+            DeleteError::Store(error) => error.into(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! A job's state: what it may become, and what is known of it.
 
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -178,6 +179,8 @@ pub struct Job {
     pub expires_at: Timestamp,
     /// The cursor of its newest event.
     pub last_event: Cursor,
+    /// It is cancelled when nobody has followed it for so long.
+    pub cancel_on_disconnect: Option<Duration>,
 }
 
 #[cfg(test)]

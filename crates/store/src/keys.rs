@@ -35,6 +35,16 @@ impl Keys {
         self.name(format_args!("feedof:{owner}"))
     }
 
+    /// The index of an owner's jobs.
+    pub(crate) fn jobs_of(&self, owner: &Owner) -> String {
+        self.name(format_args!("jobsof:{owner}"))
+    }
+
+    /// The index of those that failed.
+    pub(crate) fn failed_of(&self, owner: &Owner) -> String {
+        self.name(format_args!("failedof:{owner}"))
+    }
+
     /// The live channel of a log of this partition.
     pub(crate) fn live(&self, log: &LogId) -> String {
         match log {

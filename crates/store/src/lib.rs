@@ -15,7 +15,8 @@
 //!  claim  ──► running:<task> zset by lease end,  runningof:<task> owner → count,  claim:<token> → job
 //!             full hash: tasks that a claim found at their limit, and that limit
 //!  pause  ──► paused set of tasks: nothing of them starts
-//!  sweep  ──► deadlines, expiry zsets by time;  sweeper hash;  tasks set
+//!  sweep  ──► deadlines, unfollowed, expiry zsets by time;  sweeper hash;  tasks set
+//!  delete ──► deleted:<id>  string: the call that deleted it, so that its repeat is known
 //! ```
 //!
 //! And one key without a tag, in a slot of its own: `jc:partitions`, how many partitions there are (`16`; while they grow
@@ -55,8 +56,11 @@ pub use partition_count::{GrowError, PartitionCounts};
 pub use plant::{Plant, planted};
 pub use step::cancel::CancelError;
 pub use step::claim::Claimed;
+pub use step::delete::DeleteError;
 pub use step::end::{End, Ended};
 pub use step::queue::QueueState;
+pub use step::list::{ListQuery, Listed};
+pub use step::past::Past;
 pub use step::read::{LogRead, Peek};
 pub use step::submit::{External, Idempotency, NewJob, Retry, SubmitError, Submitted};
 pub use step::sweep::Swept;

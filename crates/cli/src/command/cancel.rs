@@ -3,7 +3,7 @@
 use clap::Args;
 use client::JobId;
 
-use super::people::{Exit, Failure, Reach, complain, line};
+use super::people::{Exit, Failure, Reach, for_each, line};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -26,18 +26,10 @@ pub(crate) struct Cancel {
 impl Cancel {
     pub(super) async fn run(&self) -> Result<Exit, Failure> {
         let client = self.reach.client()?.build()?;
-        let mut exit = Exit::Done;
-        for &id in &self.ids {
-            match client.cancel(id).await.map_err(Failure::from) {
-                Ok(_) => line(&format!("{id} cancelled"))?,
-                // The next one would have to wait for nobody too.
-                Err(failure) if failure.exit() == Exit::Unreachable => return Err(failure),
-                Err(failure) => {
-                    complain(&format_args!("{id}: {failure}"));
-                    exit = Exit::Failed;
-                }
-            }
-        }
-        Ok(exit)
+        for_each(&self.ids, async |id| {
+            client.cancel(id).await?;
+            line(&format!("{id} cancelled"))
+        })
+        .await
     }
 }

@@ -1,38 +1,51 @@
 //! `jobcast jobs`.
 
-use std::fmt::Write as _;
-use std::io::{self, IsTerminal as _};
+mod list;
+mod show;
 
 use clap::{Args, Subcommand};
-use client::{JobId, JobView};
+use client::JobId;
 
-use super::people::{Exit, Failure, NoSettings, Reach, line, plain};
+use self::list::List;
+use self::show::Show;
+use super::people::{Exit, Failure, Reach, for_each, line};
 
 const EXAMPLES: &str = "\
 Examples:
+  jobcast jobs
+  jobcast jobs --status failed --task transcode --limit 500
+  jobcast jobs --status failed --json | jq -r '[.id, .error] | @tsv'
   jobcast jobs show 019ab3c4-5d6e-7f80-9a1b-2c3d4e5f6000
-  jobcast jobs show $JOB | jq .result";
+
+A table at a terminal, else a line of JSON for each job; the newest first.";
+
+const DELETE_EXAMPLES: &str = "\
+Examples:
+  jobcast jobs delete 019ab3c4-5d6e-7f80-9a1b-2c3d4e5f6000
+  jobcast jobs --status cancelled --json | jq -r .id | xargs -r jobcast jobs delete
+
+A job that hasn't ended stays, and makes the exit code 1.";
 
 /// What to ask.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 pub(crate) struct Jobs {
     #[command(subcommand)]
-    what: What,
+    what: Option<What>,
     #[command(flatten)]
-    settings: NoSettings,
+    list: List,
 }
 
 #[derive(Debug, Subcommand)]
 enum What {
     /// Shows how a job stands: as text at a terminal, else as JSON
-    #[command(after_help = EXAMPLES)]
-    Show {
-        /// The job
-        #[arg(value_name = "ID")]
-        id: JobId,
-        /// JSON at a terminal too
-        #[arg(long)]
-        json: bool,
+    Show(Show),
+    /// Deletes what is kept of ended jobs
+    #[command(after_help = DELETE_EXAMPLES)]
+    Delete {
+        /// The jobs
+        #[arg(required = true, value_name = "ID")]
+        ids: Vec<JobId>,
         #[command(flatten)]
         reach: Reach,
     },
@@ -40,42 +53,17 @@ enum What {
 
 impl Jobs {
     pub(super) async fn run(&self) -> Result<Exit, Failure> {
-        self.settings.check()?;
-        let What::Show { id, json, reach } = &self.what;
-        let job = reach.client()?.build()?.get(*id).await?;
-        if *json || !io::stdout().is_terminal() {
-            line(&serde_json::to_string(&job).unwrap_or_default())?;
-        } else {
-            line(&plain(text(&job).trim_end()))?;
-        }
-        Ok(Exit::Done)
-    }
-}
-
-/// A job for people: what there is of it, a field a line.
-fn text(job: &JobView) -> String {
-    let progress = job.progress.map(|progress| format!("{} %", progress.get()));
-    let time = |time: Option<client::Timestamp>| time.map(|time| time.to_string());
-    let code = job.error_code.map(|code| format!(" ({})", code.as_str())).unwrap_or_default();
-    let mut text = String::new();
-    for (name, value) in [
-        ("id", Some(job.id.to_string())),
-        ("task", Some(job.task.to_string())),
-        ("status", Some(job.status.as_str().to_owned())),
-        ("progress", progress),
-        ("message", job.message.clone()),
-        ("error", job.error.as_ref().map(|error| format!("{error}{code}"))),
-        ("attempt", Some(format!("{} of {}", job.attempt, job.max_attempts))),
-        ("created", Some(job.created_at.to_string())),
-        ("started", time(job.started_at)),
-        ("finished", time(job.finished_at)),
-        ("kept until", Some(job.expires_at.to_string())),
-        ("metadata", job.metadata.as_ref().map(ToString::to_string)),
-        ("result", job.result.as_ref().map(ToString::to_string)),
-    ] {
-        if let Some(value) = value {
-            let _ = writeln!(text, "{name:<11}{value}");
+        match &self.what {
+            None => self.list.run().await,
+            Some(What::Show(show)) => show.run().await,
+            Some(What::Delete { ids, reach }) => {
+                let client = reach.client()?.build()?;
+                let delete = async |id| {
+                    client.delete(id).await?;
+                    line(&format!("{id} deleted"))
+                };
+                for_each(ids, delete).await
+            }
         }
     }
-    text
 }

@@ -11,14 +11,14 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use client::{Client, ClientBuilder};
+use client::{Client, ClientBuilder, JobId};
 use service::config::Override;
 use tokio::runtime::Runtime;
 
 pub(crate) use self::outcome::{Exit, Failure};
-pub(crate) use self::text::{complain, line, plain};
+pub(crate) use self::text::{complain, line, plain, width};
 use super::completions::Completions;
-use super::{cancel, jobs, submit, tasks, watch};
+use super::{cancel, jobs, retry, submit, tasks, watch};
 use crate::args::setting;
 
 /// How long a call is tried again while nobody answers: long enough for a gateway that restarts, short enough to see a
@@ -34,7 +34,9 @@ pub(crate) enum People {
     Watch(watch::Watch),
     /// Cancels jobs
     Cancel(cancel::Cancel),
-    /// Asks how jobs stand
+    /// Tries failed and cancelled jobs again, as new ones
+    Retry(retry::Retry),
+    /// Lists jobs, shows one, deletes what is kept of ended ones
     Jobs(jobs::Jobs),
     /// Shows how tasks stand; pauses and resumes them
     Tasks(tasks::Tasks),
@@ -66,6 +68,7 @@ impl People {
                 Self::Submit(submit) => submit.run().await,
                 Self::Watch(watch) => watch.run().await,
                 Self::Cancel(cancel) => cancel.run().await,
+                Self::Retry(retry) => retry.run().await,
                 Self::Jobs(jobs) => jobs.run().await,
                 Self::Tasks(tasks) => tasks.run().await,
                 Self::Completions(_) => Ok(Exit::Done),
@@ -74,6 +77,26 @@ impl People {
         runtime.shutdown_background();
         ended
     }
+}
+
+/// Does something with each of several jobs. One that the gateway refuses holds up no other.
+pub(crate) async fn for_each(
+    ids: &[JobId],
+    each: impl AsyncFn(JobId) -> Result<(), Failure>,
+) -> Result<Exit, Failure> {
+    let mut exit = Exit::Done;
+    for &id in ids {
+        match each(id).await {
+            Ok(()) => {}
+            Err(failure @ Failure::Call(_)) if failure.exit() != Exit::Unreachable => {
+                complain(&format_args!("{id}: {failure}"));
+                exit = Exit::Failed;
+            }
+            // The next one would have to wait for nobody too.
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(exit)
 }
 
 /// Which gateway, and who asks.

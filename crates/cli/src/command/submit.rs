@@ -51,6 +51,9 @@ pub(crate) struct Submit {
     /// How long the ended job is kept
     #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Limits")]
     retention: Option<Duration>,
+    /// Cancels it when nobody has followed it, or asked how it stands, for so long; from 5s
+    #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Limits")]
+    cancel_on_disconnect: Option<Duration>,
     /// How many attempts there may be
     #[arg(long, value_name = "N", help_heading = "Limits")]
     max_attempts: Option<u32>,
@@ -109,6 +112,7 @@ impl Submit {
             (self.deadline, client::Submit::deadline),
             (self.queue_timeout, client::Submit::queue_timeout),
             (self.retention, client::Submit::retention),
+            (self.cancel_on_disconnect, client::Submit::cancel_on_disconnect),
         ] {
             if let Some(time) = time {
                 submit = set(submit, time);

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use service::config::Scope;
 
+use super::new_job::new_job;
 use super::{jobs, stream};
 use crate::App;
 use crate::body::JsonBody;
@@ -38,14 +39,20 @@ pub(crate) async fn process(
 ) -> Result<Response, Problem> {
     caller.must(Scope::Submit)?;
     let key = idempotency_key(&headers)?;
-    let (job_id, _) = jobs::create(&app, &caller, &request(&app, payload)?, key).await?;
+    let (job_id, _) = create(&app, &caller, payload, key).await?;
     let (status_url, _) = urls(app.base_url(), job_id);
     Ok((StatusCode::ACCEPTED, JsonResponse(Accepted { job_id, status_url })).into_response())
 }
 
-fn request(app: &App, payload: Json) -> Result<SubmitRequest, Problem> {
+/// Makes a job of the default task, or finds the one that the key made; then it is true.
+async fn create(
+    app: &App,
+    caller: &Caller,
+    payload: Json,
+    key: Option<String>,
+) -> Result<(JobId, bool), Problem> {
     let task = app.config().gateway.default_task.clone().ok_or(Problem::NoDefaultTask)?;
-    Ok(SubmitRequest::new(task, payload))
+    jobs::create(app, &new_job(app.config(), caller, &SubmitRequest::new(task, payload), key)?).await
 }
 
 /// The query of `GET /api/process-sse`.
@@ -72,7 +79,7 @@ pub(crate) async fn process_sse(
     let text = query.data.as_deref().unwrap_or("null");
     let payload =
         Json::parse(text).map_err(|error| Problem::Malformed(format!("`data` is no JSON: {error}.")))?;
-    let (job, _) = jobs::create(&app, &caller, &request(&app, payload)?, None).await?;
+    let (job, _) = create(&app, &caller, payload, None).await?;
     // Browsers keep the id and fire nothing: from now on a reconnect finds this job.
     let lead = Bytes::from(format!("id: {job}:0\n\n"));
     let opened = Opened { lead: Some(lead), source: Source::Log(app.hub().follow(job, Position::START)) };

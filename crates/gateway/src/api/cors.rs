@@ -26,7 +26,7 @@ pub(super) fn layer(origins: &[String]) -> Option<CorsLayer> {
     };
     let layer = CorsLayer::new()
         .allow_origin(allowed)
-        .allow_methods([Method::GET, Method::POST])
+        .allow_methods([Method::GET, Method::POST, Method::DELETE])
         // Cache-Control is what clients that imitate an EventSource send with each stream.
         .allow_headers([
             AUTHORIZATION,

@@ -12,7 +12,7 @@ use model::wire::{Accepted, JobView, SubmitRequest, urls};
 use model::{Clock, Job, JobId, Position, Status, SystemClock};
 use serde::Deserialize;
 use service::config::Scope;
-use store::Submitted;
+use store::{NewJob, Submitted};
 
 use super::new_job::new_job;
 use super::path::JobPath;
@@ -23,6 +23,7 @@ use crate::header::{
     IDEMPOTENCY_REPLAYED, PREFERENCE_APPLIED, asks_for_stream, idempotency_key, none_match_names,
     preferred_wait,
 };
+use crate::hub::Follow;
 use crate::owner::Caller;
 use crate::problem::Problem;
 
@@ -35,14 +36,29 @@ pub(crate) async fn submit(
 ) -> Result<Response, Problem> {
     caller.must(Scope::Submit)?;
     let key = idempotency_key(&headers)?;
-    let (id, replayed) = create(&app, &caller, &request, key).await?;
-    let mut response = if asks_for_stream(&headers) {
-        stream::from_beginning(app.clone(), id)
+    let job = new_job(app.config(), &caller, &request, key)?;
+    let (id, replayed) = create(&app, &job).await?;
+    Ok(submitted(&app, &headers, id, replayed, job.cancel_on_disconnect).await)
+}
+
+/// The answer to a submission that made the job `id`, or found it.
+pub(super) async fn submitted(
+    app: &App,
+    headers: &HeaderMap,
+    id: JobId,
+    replayed: bool,
+    cancel_on_disconnect: Option<Duration>,
+) -> Response {
+    let mut response = if asks_for_stream(headers) {
+        stream::from_beginning(app.clone(), id, cancel_on_disconnect)
     } else {
-        let (status, last) = if replayed { now(&app, id).await } else { (Status::Pending, Position::START) };
-        match preferred_wait(&headers) {
-            Some(wait) => wait_for_end(&app, id, last, wait).await,
-            None => accepted(&app, id, status),
+        let (status, last) = if replayed { now(app, id).await } else { (Status::Pending, Position::START) };
+        match preferred_wait(headers) {
+            Some(wait) => {
+                let follow = app.hub().follow(id, last).keeping(cancel_on_disconnect);
+                wait_for_end(app, id, follow, wait).await
+            }
+            None => accepted(app, id, status),
         }
     };
     let (url, _) = urls(app.base_url(), id);
@@ -52,17 +68,12 @@ pub(crate) async fn submit(
     if replayed {
         response.headers_mut().insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
     }
-    Ok(response)
+    response
 }
 
-/// Makes the job that `request` asks for, or finds the one that the key made; then it is true.
-pub(super) async fn create(
-    app: &App,
-    caller: &Caller,
-    request: &SubmitRequest,
-    key: Option<String>,
-) -> Result<(JobId, bool), Problem> {
-    match app.store().submit(&new_job(app.config(), caller, request, key)?).await? {
+/// Makes `job`, or finds the one that its key made; then it is true.
+pub(super) async fn create(app: &App, job: &NewJob) -> Result<(JobId, bool), Problem> {
+    match app.store().submit(job).await? {
         Submitted::Created(id) => Ok((id, false)),
         Submitted::Replayed(id) => Ok((id, true)),
     }
@@ -80,10 +91,9 @@ fn accepted(app: &App, id: JobId, status: Status) -> Response {
     response
 }
 
-/// Waits for the end of a job whose events up to `last` are known: 200 with the job, or 202.
-async fn wait_for_end(app: &App, id: JobId, last: Position, wait: Duration) -> Response {
+/// Waits for the end of a job: 200 with the job, or 202.
+async fn wait_for_end(app: &App, id: JobId, mut follow: Follow, wait: Duration) -> Response {
     let wait = wait.min(app.config().jobs.max_wait);
-    let mut follow = app.hub().follow(id, last);
     until(app, wait, follow.ended()).await;
     let mut response = match app.store().job(id).await {
         Ok(Some(job)) if job.status.is_terminal() => {
@@ -145,13 +155,14 @@ pub(crate) async fn poll(
     let wait = asked.or(preferred);
 
     let mut job = find(&app, &caller, id).await?;
+    app.hub().looked_at(&job).await;
     let known = |job: &Job| none_match_names(&headers, &etag(job));
     let asked_for_change = headers.contains_key(IF_NONE_MATCH);
     if let Some(wait) = wait
         && !job.status.is_terminal()
         && (!asked_for_change || known(&job))
     {
-        let mut follow = app.hub().follow(id, job.last_event.into());
+        let mut follow = app.hub().follow(id, job.last_event.into()).keeping(job.cancel_on_disconnect);
         if until(&app, wait, follow.changed()).await {
             job = find(&app, &caller, id).await?;
         }

@@ -3,8 +3,10 @@
 mod article;
 mod claim;
 mod cors;
+mod ended;
 mod jobs;
 mod limits;
+mod list;
 mod new_job;
 mod path;
 mod stream;
@@ -29,9 +31,10 @@ use crate::problem::Problem;
 pub(crate) fn router(app: App, health: Health, metrics: Metrics) -> Router {
     let mut api = Router::new()
         .route("/", get(page::page))
-        .route("/api/jobs", post(jobs::submit))
-        .route("/api/jobs/{id}", get(jobs::poll))
+        .route("/api/jobs", post(jobs::submit).get(list::list))
+        .route("/api/jobs/{id}", get(jobs::poll).delete(ended::delete))
         .route("/api/jobs/{id}/cancel", post(jobs::cancel))
+        .route("/api/jobs/{id}/retry", post(ended::retry))
         .route("/api/jobs/{id}/events", get(stream::events))
         .route("/api/events", get(stream::several))
         .route("/api/feed", get(stream::feed))

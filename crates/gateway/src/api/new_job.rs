@@ -13,7 +13,10 @@ use crate::owner::Caller;
 use crate::problem::Problem;
 
 /// The most attempts that a submission may ask for.
-const MAX_ATTEMPTS: u32 = 100;
+pub(super) const MAX_ATTEMPTS: u32 = 100;
+
+/// The shortest `cancelOnDisconnect`: a browser whose stream a node closed is back by then.
+const MIN_DISCONNECT: Duration = Duration::from_secs(5);
 
 /// Checks what the request asks for against what is declared and allowed.
 pub(super) fn new_job(
@@ -62,6 +65,7 @@ pub(super) fn new_job(
             longest: limits.max_retry_delay,
         },
         limits: run_limits(task),
+        cancel_on_disconnect: times.cancel_on_disconnect,
         timeout: times.timeout,
         deadline: times.deadline,
         queue_timeout: times.queue_timeout,
@@ -96,6 +100,7 @@ struct Times {
     queue_timeout: Duration,
     retention: Duration,
     delay: Duration,
+    cancel_on_disconnect: Option<Duration>,
 }
 
 impl Times {
@@ -123,12 +128,22 @@ impl Times {
                 "The delay of {delay} seconds must be shorter than the deadline, {deadline} seconds from submission."
             )));
         }
+        let cancel_on_disconnect =
+            within("cancelOnDisconnect", request.cancel_on_disconnect, limits.max_deadline)?;
+        if let Some(asked) = cancel_on_disconnect.filter(|&asked| asked < MIN_DISCONNECT) {
+            return Err(Problem::OutOfRange(format!(
+                "cancelOnDisconnect is at least {} seconds, the time that a client needs to come back; not {}.",
+                MIN_DISCONNECT.as_secs(),
+                asked.as_secs_f64()
+            )));
+        }
         Ok(Self {
             timeout: timeout.or(task.timeout).unwrap_or(limits.timeout),
             deadline,
             queue_timeout: queue_timeout.or(task.queue_timeout).or(limits.queue_timeout).unwrap_or(deadline),
             retention: retention.unwrap_or(limits.retention),
             delay,
+            cancel_on_disconnect,
         })
     }
 }

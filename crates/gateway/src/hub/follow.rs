@@ -1,6 +1,7 @@
 //! A stream without its transport: a place in a log, and what comes next.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use model::Position;
 use tokio::sync::futures::OwnedNotified;
@@ -39,6 +40,14 @@ impl Follow {
         // An opening may raise a doubt that nobody else's waiting would settle.
         node.read_what_is_wanted();
         Self { hub, node, seat: Some(seat) }
+    }
+
+    /// The same, of a job that is cancelled when nobody has followed it for `within`: as long as this lives, somebody does.
+    pub(crate) fn keeping(self, within: Option<Duration>) -> Self {
+        if let Some(within) = within {
+            self.node.keep(within);
+        }
+        self
     }
 
     /// What comes next.

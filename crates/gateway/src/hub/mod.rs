@@ -9,6 +9,7 @@ mod chain;
 mod core;
 mod follow;
 mod frame;
+mod keep;
 mod node;
 mod page;
 mod pulse;
@@ -205,7 +206,7 @@ impl Hub {
     /// Keeps the hub in order until it is stopped: lingering, caps, reconciling, and partitions that are added.
     pub(crate) async fn run(&self) {
         let work = async {
-            tokio::join!(self.reconcile_often(), async {
+            tokio::join!(self.reconcile_often(), self.keep_on(), async {
                 let mut ticks = tokio::time::interval(self.0.options.linger.min(Duration::from_secs(1)));
                 let mut partitions = 0;
                 loop {

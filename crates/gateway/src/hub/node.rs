@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use super::Shared;
 use super::core::{LogCore, WaitFor, Wake};
 use super::frame;
+use super::keep::Kept;
 use super::page::ReadPage;
 use super::read::{ReadAt, ReadOutcome};
 use super::reader::{Found, NoPage};
@@ -23,8 +24,8 @@ const AFTER_FAILURE: Duration = Duration::from_millis(200);
 /// A log that some stream of this process follows, or followed a moment ago.
 pub(crate) struct Node {
     pub(super) log: LogId,
-    me: Weak<Self>,
-    hub: Weak<Shared>,
+    pub(super) me: Weak<Self>,
+    pub(super) hub: Weak<Shared>,
     pub(super) core: Mutex<LogCore>,
     at_head: Arc<Notify>,
     behind: Arc<Notify>,
@@ -34,6 +35,7 @@ pub(crate) struct Node {
     /// may be of a new history that hasn't come to where the lost one ended.
     pub(super) heard: AtomicBool,
     subscription: Mutex<Option<Subscription>>,
+    pub(super) kept: Mutex<Option<Kept>>,
 }
 
 impl Node {
@@ -52,6 +54,7 @@ impl Node {
             stood: AtomicBool::new(false),
             heard: AtomicBool::new(false),
             subscription: Mutex::new(None),
+            kept: Mutex::new(None),
         });
         let subscription = hub.store.live().subscribe(&node.log, Arc::clone(&node) as Arc<dyn LiveSink>);
         *node.subscription.lock() = Some(subscription);

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -35,6 +36,11 @@ impl Member {
             Seen::UpTo(cursor) => Some(hub.follow(log.clone(), Position::from(cursor))),
         };
         Self { log, seen, follow }
+    }
+
+    /// The same, of a job that is cancelled when nobody has followed it for `within`.
+    pub(crate) fn keeping(self, within: Option<Duration>) -> Self {
+        Self { follow: self.follow.map(|follow| follow.keeping(within)), ..self }
     }
 
     /// A log of which `seen` was told, and nothing more will be.

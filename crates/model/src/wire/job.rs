@@ -78,6 +78,15 @@ impl JobView {
     }
 }
 
+/// A page of an owner's jobs, the newest first.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct JobList {
+    /// The jobs, each as polled.
+    pub jobs: Vec<JobView>,
+    /// Where the next page begins: what to send as `after`. `None` when there are no more.
+    pub next: Option<JobId>,
+}
+
 /// A job's `statusUrl` and `eventsUrl`.
 pub fn urls(base: &str, id: JobId) -> (String, String) {
     (format!("{base}/api/jobs/{id}"), format!("{base}/api/jobs/{id}/events"))

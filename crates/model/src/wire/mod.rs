@@ -6,7 +6,7 @@ mod submit;
 mod tasks;
 mod work;
 
-pub use job::{Accepted, FeedSnapshot, JobView, Snapshot, SnapshotReason, urls};
+pub use job::{Accepted, FeedSnapshot, JobList, JobView, Snapshot, SnapshotReason, urls};
 pub use seconds::{BadSeconds, Seconds};
 pub use submit::{ExternalLease, ExternalRequest, SubmitRequest};
 pub use tasks::{TaskView, TasksResponse};

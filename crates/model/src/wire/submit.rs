@@ -31,6 +31,8 @@ pub struct SubmitRequest {
     pub delay: Option<Seconds>,
     /// How urgent it is among its owner's jobs of the task.
     pub priority: Option<Priority>,
+    /// It is cancelled when nobody has followed it for so long.
+    pub cancel_on_disconnect: Option<Seconds>,
     /// No worker claims it: the submitter reports what becomes of it.
     pub external: Option<ExternalRequest>,
 }
@@ -68,6 +70,7 @@ impl SubmitRequest {
             webhook: None,
             delay: None,
             priority: None,
+            cancel_on_disconnect: None,
             external: None,
         }
     }

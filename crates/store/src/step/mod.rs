@@ -6,8 +6,12 @@
 pub(crate) mod append;
 pub(crate) mod cancel;
 pub(crate) mod claim;
+pub(crate) mod delete;
 pub(crate) mod end;
 pub(crate) mod pause;
+pub(crate) mod followed;
+pub(crate) mod list;
+pub(crate) mod past;
 pub(crate) mod queue;
 pub(crate) mod read;
 pub(crate) mod release;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use bytes::Bytes;
 use model::replay::LogPage;
@@ -27,6 +28,8 @@ pub struct Peek {
     pub status: Status,
     /// The cursor of its newest event.
     pub last: Cursor,
+    /// It is cancelled when nobody has followed it for so long.
+    pub cancel_on_disconnect: Option<Duration>,
 }
 
 /// One atomic read of a log.
@@ -123,7 +126,7 @@ fn read_fields(job: JobId, value: Value) -> Result<Option<Job>, StoreError> {
 
 fn peek_command(key: &str) -> redis::Cmd {
     let mut cmd = redis::cmd("HMGET");
-    cmd.arg(key).arg(&["owner", "status", "seq", "mark"]);
+    cmd.arg(key).arg(&["owner", "status", "seq", "mark", "disconnectMs"]);
     cmd
 }
 
@@ -134,8 +137,12 @@ fn read_peek(value: Value) -> Result<Option<Peek>, StoreError> {
         return Ok(None);
     }
     let mut reply = Reply::new(value)?;
-    let (owner, status) = (reply.parse()?, reply.parse()?);
-    Ok(Some(Peek { owner, status, last: Cursor::new(reply.parse()?, reply.parse()?) }))
+    Ok(Some(Peek {
+        owner: reply.parse()?,
+        status: reply.parse()?,
+        last: Cursor::new(reply.parse()?, reply.parse()?),
+        cancel_on_disconnect: reply.millis_if_any()?,
+    }))
 }
 
 fn tip_command(keys: &Keys, log: &LogId) -> redis::Cmd {
@@ -195,6 +202,7 @@ const JOB_FIELDS: &[&str] = &[
     "expiresAt",
     "seq",
     "mark",
+    "disconnectMs",
 ];
 
 struct Fields(HashMap<&'static str, String>);
@@ -249,5 +257,6 @@ fn read_job(id: JobId, fields: &Fields) -> Result<Option<Job>, StoreError> {
         finished_at: fields.time("finishedAt")?,
         expires_at: fields.time("expiresAt")?.unwrap_or_default(),
         last_event: Cursor::new(fields.parse("seq")?, fields.parse("mark")?),
+        cancel_on_disconnect: fields.time("disconnectMs")?.map(|ms| Duration::from_millis(ms.as_millis())),
     }))
 }

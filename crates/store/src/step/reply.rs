@@ -1,5 +1,7 @@
 //! Reading the replies of scripts.
 
+use std::time::Duration;
+
 use model::Timestamp;
 use redis::Value;
 
@@ -46,6 +48,24 @@ impl Reply {
     /// The next value as a time in milliseconds.
     pub(crate) fn time(&mut self) -> Result<Timestamp, StoreError> {
         self.parse().map(Timestamp::from_millis)
+    }
+
+    /// The next value as a duration in milliseconds; none where there is no value.
+    pub(crate) fn millis_if_any(&mut self) -> Result<Option<Duration>, StoreError> {
+        if self.skip_nil() { Ok(None) } else { self.parse().map(Duration::from_millis).map(Some) }
+    }
+
+    /// The next value as text; none where there is no value.
+    pub(crate) fn text_if_any(&mut self) -> Result<Option<String>, StoreError> {
+        if self.skip_nil() { Ok(None) } else { self.text().map(Some) }
+    }
+
+    fn skip_nil(&mut self) -> bool {
+        let is_nil = self.0.as_slice().first() == Some(&Value::Nil);
+        if is_nil {
+            self.0.next();
+        }
+        is_nil
     }
 
     /// The next value as an array.

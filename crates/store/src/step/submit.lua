@@ -5,6 +5,7 @@
 --       10 deadline ms   11 queue limit ms   12 retention ms   13 log events   14 log bytes
 --       15 sha256 of the Idempotency-Key or ''   16 fingerprint of the request   17 priority: 0, 1 or 2   18 delay ms
 --       19 first retry's delay ms   20 the longest one, ms   21 an external job's token or ''   22 its lease ms
+--       23 ms without a follower after which it is cancelled, or 0
 -- Reply {'created', id} | {'replayed', id} | {'mismatch', id}: the key was used with another request
 --       | {'expired', id}: the key's job is gone
 -- Repeat: recognised by the id.
@@ -39,7 +40,7 @@ local delay = tonumber(ARGV[18])
 local queue_limit = math.min(now + delay + tonumber(ARGV[11]), now + deadline)
 local job = { id = id, key = key, owner = owner, task = task, status = 'pending', attempt = 0, seq = 0, mark = '000000',
   at = now, logBytes = 0, logMax = tonumber(ARGV[13]), logMaxBytes = tonumber(ARGV[14]), createdAt = now, queueLimit = queue_limit,
-  expiresAt = now + life, priority = tonumber(ARGV[17]) }
+  expiresAt = now + life, priority = tonumber(ARGV[17]), followedUntil = 0 }
 
 tell(prefix, job, now, random, 'queued', ',"task":"' .. task .. '"')
 save_job(job, { 'owner', owner, 'task', task, 'status', 'pending', 'payload', ARGV[6], 'attempt', '0',
@@ -49,6 +50,12 @@ save_job(job, { 'owner', owner, 'task', task, 'status', 'pending', 'payload', AR
 if ARGV[7] ~= '' then redis.call('HSET', key, 'metadata', ARGV[7]) end
 local external = ARGV[21] ~= ''
 if external then redis.call('HSET', key, 'external', ARGV[22], 'lease', ARGV[21], 'token', ARGV[21]) end
+if delay > 0 then redis.call('HSET', key, 'delay', int(delay)) end
+local disconnect = tonumber(ARGV[23])
+if disconnect > 0 then
+  redis.call('HSET', key, 'disconnectMs', int(disconnect), 'followedUntil', int(now + disconnect))
+  redis.call('ZADD', prefix .. 'unfollowed', int(now + disconnect), id)
+end
 redis.call('PEXPIRE', key, int(life))
 if idem ~= '' then
   redis.call('HSET', key, 'idem', idem)

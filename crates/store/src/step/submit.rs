@@ -39,6 +39,8 @@ pub struct NewJob {
     pub retry: Retry,
     /// How many jobs of its task may run at once: they live in no more partitions than that.
     pub limits: RunLimits,
+    /// It is cancelled when nobody has followed it for so long, from submission on. `None`: it goes on.
+    pub cancel_on_disconnect: Option<Duration>,
     /// The longest that one attempt may run.
     pub timeout: Duration,
     /// The longest from submission to end.
@@ -179,7 +181,8 @@ impl Store {
             .arg(job.retry.first.as_millis())
             .arg(millis(job.retry.longest))
             .arg(job.external.map(|external| external.token.to_string()).unwrap_or_default())
-            .arg(job.external.map_or(0, |external| millis(external.lease)));
+            .arg(job.external.map_or(0, |external| millis(external.lease)))
+            .arg(job.cancel_on_disconnect.map_or(0, millis));
         Ok((id, (keys.slot, call)))
     }
 }

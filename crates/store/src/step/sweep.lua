@@ -157,6 +157,27 @@ for _, id in ipairs(due(deadlines)) do
   end
 end
 
+-- Jobs that are to end when nobody follows them. The job's hash knows better than the score. After a break their followers
+-- get time to be heard again.
+local unfollowed = prefix .. 'unfollowed'
+for _, id in ipairs(due(unfollowed)) do
+  local job = load_job(prefix .. 'job:' .. id, id)
+  if not job or is_terminal(job.status) then
+    touch(unfollowed, id)
+  else
+    local within = tonumber(redis.call('HGET', job.key, 'disconnectMs'))
+    local followed_until = math.max(job.followedUntil, grace - lease + math.min(within, lease))
+    if followed_until > now then
+      touch(unfollowed, id, followed_until)
+    else
+      local fields, more = failure('"nobody followed the job for ' .. within / 1000 .. ' s (cancelOnDisconnect)"', 'cancelled')
+      finish(prefix, job, now, random, 'cancelled', fields, '', more, '')
+      touched = touched + 1
+      count('cancelled', 'cancelled')
+    end
+  end
+end
+
 -- Indexes shed the ids of jobs that Redis has forgotten.
 for _, member in ipairs(due(expiry)) do
   local owner, id = string.match(member, '^(.*):(.-)$')

@@ -131,6 +131,7 @@ pub(crate) fn new_job() -> NewJob {
         delay: Duration::ZERO,
         retry: Retry { first: Duration::ZERO, longest: Duration::ZERO },
         limits: RunLimits::default(),
+        cancel_on_disconnect: None,
         timeout: Duration::from_hours(1),
         deadline: Duration::from_hours(2),
         queue_timeout: Duration::from_hours(2),

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io::{self, Write as _};
 
+use rustix::termios::tcgetwinsize;
+
 use super::Failure;
 
 /// Says on stderr what is wrong.
@@ -15,6 +17,16 @@ pub(crate) fn complain(what: &impl fmt::Display) {
 pub(crate) fn line(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     writeln!(out, "{text}").and_then(|()| out.flush()).map_err(Failure::from)
+}
+
+/// The width where the terminal doesn't say its own.
+const WIDTH: usize = 80;
+
+/// The columns of the terminal.
+pub(crate) fn width() -> usize {
+    // A terminal that nobody gave a size says 0.
+    let columns = tcgetwinsize(io::stdout()).map_or(0, |size| usize::from(size.ws_col));
+    if columns == 0 { WIDTH } else { columns.max(20) }
 }
 
 /// Text of strangers for a terminal: without what would steer it.

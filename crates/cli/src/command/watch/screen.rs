@@ -6,17 +6,14 @@ use std::time::Duration;
 
 use client::{Connection, Event, FollowError, JobId};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use rustix::termios::tcgetwinsize;
 
 use super::view::{Change, View};
-use crate::command::people::{Failure, plain};
+use crate::command::people::{Failure, plain, width};
 
 /// A whole bar in steps: tenths of a percent, so that it moves smoothly.
 const WHOLE: u64 = 1000;
 /// How often a bar moves by itself, to show that it lives.
 const TICK: Duration = Duration::from_millis(120);
-/// The width where the terminal doesn't say its own.
-const WIDTH: usize = 80;
 
 const KNOWN: &str = "{prefix:.bold} {bar:30.green/dim} {percent:>3} % {elapsed:.dim} {wide_msg}";
 const UNKNOWN: &str = "{prefix:.bold} {spinner:.green} {elapsed:.dim} {wide_msg}";
@@ -156,10 +153,4 @@ fn steps(percent: f64) -> u64 {
 fn style(template: &str) -> ProgressStyle {
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     style.progress_chars("━╸─").tick_chars("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏ ")
-}
-
-fn width() -> usize {
-    // A terminal that nobody gave a size says 0.
-    let columns = tcgetwinsize(io::stdout()).map_or(0, |size| usize::from(size.ws_col));
-    if columns == 0 { WIDTH } else { columns.max(20) }
 }

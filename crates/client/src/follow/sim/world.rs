@@ -90,6 +90,7 @@ impl World {
             finished_at: None,
             expires_at: zero,
             last_event: self.last(),
+            cancel_on_disconnect: None,
         };
         JobView::new(job, "")
     }

@@ -1,5 +1,7 @@
 //! The stream of one job.
 
+use std::time::Duration;
+
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -35,8 +37,8 @@ pub(crate) async fn events(
 }
 
 /// The stream of a job that was just submitted, from its beginning.
-pub(crate) fn from_beginning(app: App, id: JobId) -> Response {
-    let follow = app.hub().follow(id, Position::START);
+pub(crate) fn from_beginning(app: App, id: JobId, cancel_on_disconnect: Option<Duration>) -> Response {
+    let follow = app.hub().follow(id, Position::START).keeping(cancel_on_disconnect);
     respond(app, Opened::at_once(Source::Log(follow)), as_it_is)
 }
 
@@ -73,22 +75,27 @@ async fn look(app: &App, owner: &Owner, id: JobId, start: Start<Position>) -> Re
     match start {
         Start::After(position) => {
             let found = app.store().peek(id).await?.filter(|peek| peek.owner == *owner);
-            let Some(Peek { status, last, .. }) = found else { return Ok(Look::Absent) };
+            let Some(Peek { status, last, cancel_on_disconnect, .. }) = found else {
+                return Ok(Look::Absent);
+            };
             if status.is_terminal() && position.is(last) {
                 return Ok(Look::Seen);
             }
             if planted(Plant::AlwaysSnapshot) && position != Position::START {
                 return always_snapshot(app, id).await;
             }
-            Ok(Look::Stream(Opened::at_once(Source::Log(app.hub().follow(id, position)))))
+            let follow = app.hub().follow(id, position).keeping(cancel_on_disconnect);
+            Ok(Look::Stream(Opened::at_once(Source::Log(follow))))
         }
         Start::Now => {
             let found = app.store().job(id).await?.filter(|job| job.owner == *owner);
             let Some(job) = found else { return Ok(Look::Absent) };
             let (at, over) = (job.last_event, job.status.is_terminal());
+            let cancel_on_disconnect = job.cancel_on_disconnect;
             let snapshot =
                 app.hub().snapshot(job).map_err(|error| StoreError::Unreadable(error.to_string()))?;
-            let source = if over { Source::Over } else { Source::Log(app.hub().follow(id, at.into())) };
+            let follow = || app.hub().follow(id, at.into()).keeping(cancel_on_disconnect);
+            let source = if over { Source::Over } else { Source::Log(follow()) };
             Ok(Look::Stream(Opened { lead: Some(snapshot_frame(&snapshot, at)), source }))
         }
     }

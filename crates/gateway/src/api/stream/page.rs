@@ -19,6 +19,7 @@ pub(super) async fn page(
     start: Start<Position>,
 ) -> Result<Response, Problem> {
     let job = app.store().job(id).await?.filter(|job| job.owner == *owner).ok_or(Problem::NotFound)?;
+    app.hub().looked_at(&job).await;
     let (events, next) = match start {
         Start::Now => {
             let next = Some(job.last_event).filter(|_| !job.status.is_terminal());

@@ -1,5 +1,7 @@
 //! The stream of several jobs.
 
+use std::time::Duration;
+
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
@@ -75,6 +77,8 @@ fn read_query(pairs: Vec<(String, String)>) -> Result<(Vec<JobId>, StartQuery), 
 struct Lead {
     list: ListHash,
     seen: Vec<Seen>,
+    /// Which of them are cancelled when nobody follows them, and after how long.
+    keep: Vec<Option<Duration>>,
     bytes: Vec<u8>,
 }
 
@@ -95,13 +99,14 @@ async fn look(
     start: &Start<Vec<Seen>>,
 ) -> Result<Look, StoreError> {
     let list = ListHash::of_jobs(jobs);
+    let keep = vec![None; jobs.len()];
     let (lead, open) = match start {
         Start::After(seen) => {
-            after(app, owner, jobs, Lead { list, seen: seen.clone(), bytes: Vec::new() }).await?
+            after(app, owner, jobs, Lead { list, seen: seen.clone(), keep, bytes: Vec::new() }).await?
         }
         Start::Now => {
             let seen = vec![Seen::NOTHING; jobs.len()];
-            now(app, owner, jobs, Lead { list, seen, bytes: Vec::new() }).await?
+            now(app, owner, jobs, Lead { list, seen, keep, bytes: Vec::new() }).await?
         }
     };
     let Some(open) = open else { return Ok(Look::Absent) };
@@ -110,9 +115,14 @@ async fn look(
         return Ok(if seen_all { Look::Seen } else { Look::Stream(lead.opened(Source::Over)) });
     }
     let hub = app.hub();
-    let members = jobs.iter().zip(&lead.seen).zip(open).map(|((&job, &seen), open)| {
-        if open { Member::open(hub, job.into(), seen) } else { Member::over(job.into(), seen) }
-    });
+    let members =
+        jobs.iter().zip(&lead.seen).zip(open).zip(&lead.keep).map(|(((&job, &seen), open), &keep)| {
+            if open {
+                Member::open(hub, job.into(), seen).keeping(keep)
+            } else {
+                Member::over(job.into(), seen)
+            }
+        });
     let several = Several::of_jobs(hub, list, members.collect());
     Ok(Look::Stream(lead.opened(Source::Several(Box::new(several)))))
 }
@@ -142,7 +152,8 @@ async fn after(
                 let frame = gone_frame(job, &lead.id());
                 lead.bytes.extend_from_slice(&frame);
             }
-            (Some(Peek { status, last, .. }), Seen::UpTo(cursor)) => {
+            (Some(Peek { status, last, cancel_on_disconnect, .. }), Seen::UpTo(cursor)) => {
+                lead.keep[index] = cancel_on_disconnect;
                 open[index] = !(status.is_terminal() && Position::from(cursor).is(last));
             }
         }
@@ -175,6 +186,7 @@ async fn now(
             }
             Some(job) => {
                 lead.seen[index] = Seen::UpTo(job.last_event);
+                lead.keep[index] = job.cancel_on_disconnect;
                 open[index] = !job.status.is_terminal();
                 let json =
                     app.hub().snapshot(job).map_err(|error| StoreError::Unreadable(error.to_string()))?;

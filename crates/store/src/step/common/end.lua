@@ -22,6 +22,7 @@ local function finish(prefix, job, now, random, status, fields, private, more, b
   end
   if status == 'failed' then redis.call('ZADD', prefix .. 'failedof:' .. job.owner, 0, job.id) end
   redis.call('ZREM', prefix .. 'deadlines', job.id)
+  if job.followedUntil > 0 then redis.call('ZREM', prefix .. 'unfollowed', job.id) end
   if was == 'pending' then
     dequeue(prefix, job)
     redis.call('ZREM', prefix .. 'later', job.id)

@@ -3,7 +3,7 @@
 local JOB_FIELDS = { 'owner', 'task', 'status', 'lease', 'endedBy', 'mark', 'idem',
   'attempt', 'maxAttempts', 'givenBack', 'createdAt', 'startedAt', 'timeout', 'deadline', 'queueLimit', 'retention',
   'expiresAt', 'leaseUntil', 'leaseMs', 'seq', 'at', 'batch', 'logBytes', 'logMax', 'logMaxBytes', 'priority', 'retryMs',
-  'retryMaxMs', 'limited', 'external' }
+  'retryMaxMs', 'limited', 'external', 'followedUntil' }
 local FIRST_NUMBER = 8
 
 -- The job, or nil where there is none.

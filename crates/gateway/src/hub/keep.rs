@@ -1,0 +1,100 @@
+//! Jobs that are cancelled when nobody follows them: as long as this node has followers of one, it says so to Redis.
+//!
+//! Each word of it says also that it will be said again, and lasts until then; so a node that dies keeps no job for long,
+//! and a follower that goes to another node leaves no gap.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::{Job, LogId};
+use tokio::time::Instant;
+
+use super::node::Node;
+use super::{Followed, Hub};
+
+/// How often it is looked whose turn it is.
+const TICK: Duration = Duration::from_secs(1);
+
+/// A job that is cancelled when nobody follows it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kept {
+    /// For so long.
+    within: Duration,
+    /// When it is to be said next that somebody does.
+    due: Instant,
+}
+
+impl Kept {
+    /// How often it is said.
+    fn every(&self) -> Duration {
+        self.within / 3
+    }
+}
+
+impl Node {
+    /// It is of a job that is cancelled when nobody has followed it for `within`, and somebody does.
+    pub(super) fn keep(&self, within: Duration) {
+        self.kept.lock().get_or_insert(Kept { within, due: Instant::now() });
+        self.say_followed();
+    }
+
+    /// Says that the job is followed, if it is time to.
+    fn say_followed(&self) {
+        let (Some(hub), Some(node), LogId::Job(job)) =
+            (self.hub.upgrade(), self.me.upgrade(), self.log.clone())
+        else {
+            return;
+        };
+        let still = match &mut *self.kept.lock() {
+            Some(kept) if kept.due <= Instant::now() => {
+                kept.due = Instant::now() + kept.every();
+                kept.every() + TICK
+            }
+            _ => return,
+        };
+        let stop = hub.stop.clone();
+        hub.tasks.clone().spawn(stop.run_until_cancelled_owned(async move {
+            match hub.store.followed(job, still).await {
+                Ok(true) => {}
+                Ok(false) => *node.kept.lock() = None,
+                Err(error) => {
+                    tracing::debug!(%job, %error, "that the job is followed will be said again");
+                    if let Some(kept) = &mut *node.kept.lock() {
+                        kept.due = Instant::now();
+                    }
+                }
+            }
+        }));
+    }
+}
+
+impl Hub {
+    /// Says of all followed jobs that they are, as often as each needs it, forever.
+    pub(super) async fn keep_on(&self) {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let followed: Vec<_> = {
+                let logs = self.0.logs.lock();
+                let kept = |followed: &&Followed| followed.streams > 0 && followed.node.kept.lock().is_some();
+                let streamed = logs.values().filter(kept);
+                streamed.map(|followed| Arc::clone(&followed.node)).collect()
+            };
+            for node in followed {
+                node.say_followed();
+            }
+        }
+    }
+
+    /// Somebody has asked how `job` stands, which is following it for a moment.
+    pub(crate) async fn looked_at(&self, job: &Job) {
+        if job.cancel_on_disconnect.is_some()
+            && !job.status.is_terminal()
+            && let Err(error) = self.0.store.followed(job.id, Duration::ZERO).await
+        {
+            // The job was told, and it may well be asked for again.
+            tracing::debug!(job = %job.id, %error, "that the job is followed can't be said");
+        }
+    }
+}
