@@ -38,7 +38,7 @@ pub(crate) async fn process(
 ) -> Result<Response, Problem> {
     caller.must(Scope::Submit)?;
     let key = idempotency_key(&headers)?;
-    let (job_id, _) = jobs::create(&app, &caller, &request(&app, payload)?, key).await?;
+    let job_id = jobs::create(&app, &caller, &request(&app, payload)?, key).await?.id;
     let (status_url, _) = urls(app.base_url(), job_id);
     Ok((StatusCode::ACCEPTED, JsonResponse(Accepted { job_id, status_url })).into_response())
 }
@@ -72,7 +72,7 @@ pub(crate) async fn process_sse(
     let text = query.data.as_deref().unwrap_or("null");
     let payload =
         Json::parse(text).map_err(|error| Problem::Malformed(format!("`data` is no JSON: {error}.")))?;
-    let (job, _) = jobs::create(&app, &caller, &request(&app, payload)?, None).await?;
+    let job = jobs::create(&app, &caller, &request(&app, payload)?, None).await?.id;
     // Browsers keep the id and fire nothing: from now on a reconnect finds this job.
     let lead = Bytes::from(format!("id: {job}:0\n\n"));
     let opened = Opened { lead: Some(lead), source: Source::Log(app.hub().follow(job, Position::START)) };

@@ -9,11 +9,12 @@ use axum::http::header::{CACHE_CONTROL, ETAG, IF_NONE_MATCH, LOCATION, RETRY_AFT
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use model::wire::{Accepted, JobView, SubmitRequest, urls};
-use model::{Clock, Job, JobId, Position, Status, SystemClock};
+use model::{Clock, Job, JobId, Position, Status, SystemClock, Token};
 use serde::Deserialize;
 use service::config::Scope;
 use store::Submitted;
 
+use super::external;
 use super::new_job::new_job;
 use super::path::JobPath;
 use super::stream;
@@ -35,14 +36,16 @@ pub(crate) async fn submit(
 ) -> Result<Response, Problem> {
     caller.must(Scope::Submit)?;
     let key = idempotency_key(&headers)?;
-    let (id, replayed) = create(&app, &caller, &request, key).await?;
+    external::answerable(&request, &headers)?;
+    let Created { id, replayed, lease_token } = create(&app, &caller, &request, key).await?;
     let mut response = if asks_for_stream(&headers) {
         stream::from_beginning(app.clone(), id)
     } else {
         let (status, last) = if replayed { now(&app, id).await } else { (Status::Pending, Position::START) };
         match preferred_wait(&headers) {
-            Some(wait) => wait_for_end(&app, id, last, wait).await,
-            None => accepted(&app, id, status),
+            // An external job is answered at once: nobody can end it before its token is known.
+            Some(wait) if lease_token.is_none() => wait_for_end(&app, id, last, wait).await,
+            _ => accepted(&app, id, status, lease_token),
         }
     };
     let (url, _) = urls(app.base_url(), id);
@@ -55,22 +58,36 @@ pub(crate) async fn submit(
     Ok(response)
 }
 
-/// Makes the job that `request` asks for, or finds the one that the key made; then it is true.
+/// What a submission came to.
+pub(super) struct Created {
+    pub(super) id: JobId,
+    /// The key had made it before.
+    pub(super) replayed: bool,
+    /// An external job's.
+    lease_token: Option<Token>,
+}
+
+/// Makes the job that `request` asks for, or finds the one that the key made.
 pub(super) async fn create(
     app: &App,
     caller: &Caller,
     request: &SubmitRequest,
     key: Option<String>,
-) -> Result<(JobId, bool), Problem> {
-    match app.store().submit(&new_job(app.config(), caller, request, key)?).await? {
-        Submitted::Created(id) => Ok((id, false)),
-        Submitted::Replayed(id) => Ok((id, true)),
-    }
+) -> Result<Created, Problem> {
+    let job = new_job(app.config(), caller, request, key)?;
+    Ok(match app.store().submit(&job).await? {
+        Submitted::Created(id) => {
+            Created { id, replayed: false, lease_token: job.external.map(|external| external.token) }
+        }
+        Submitted::Replayed(id) => {
+            Created { id, replayed: true, lease_token: external::token_again(app, request, id).await? }
+        }
+    })
 }
 
-fn accepted(app: &App, id: JobId, status: Status) -> Response {
+fn accepted(app: &App, id: JobId, status: Status, lease_token: Option<Token>) -> Response {
     let (status_url, events_url) = urls(app.base_url(), id);
-    let body = Accepted { job_id: id, status, status_url, events_url, lease_token: None };
+    let body = Accepted { job_id: id, status, status_url, events_url, lease_token };
     let mut response = (StatusCode::ACCEPTED, JsonResponse(body)).into_response();
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -90,9 +107,9 @@ async fn wait_for_end(app: &App, id: JobId, last: Position, wait: Duration) -> R
             let headers = [(CACHE_CONTROL, HeaderValue::from_static("no-store"))];
             (headers, JsonResponse(JobView::new(job, app.base_url()))).into_response()
         }
-        Ok(Some(job)) => accepted(app, id, job.status),
+        Ok(Some(job)) => accepted(app, id, job.status, None),
         // The job is there, whatever became of Redis since: an error would have it submitted again.
-        Ok(None) | Err(_) => accepted(app, id, Status::Pending),
+        Ok(None) | Err(_) => accepted(app, id, Status::Pending, None),
     };
     applied(&mut response, wait);
     response
@@ -211,5 +228,5 @@ pub(crate) async fn cancel(
 ) -> Result<Response, Problem> {
     caller.must(Scope::Submit)?;
     app.store().cancel(id, &caller.owner, "the job was cancelled by its owner").await?;
-    Ok(accepted(&app, id, Status::Cancelled))
+    Ok(accepted(&app, id, Status::Cancelled, None))
 }

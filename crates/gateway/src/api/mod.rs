@@ -3,6 +3,7 @@
 mod article;
 mod claim;
 mod cors;
+mod external;
 mod jobs;
 mod limits;
 mod new_job;
