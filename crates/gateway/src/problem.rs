@@ -83,6 +83,9 @@ pub(crate) enum Problem {
     Internal,
 }
 
+const RELEASE_EXTERNAL: &str = "An external job can't be given back, since no worker would take it. Send fail, and submit it anew if it is to be tried \
+                                again.";
+
 #[derive(Serialize)]
 struct Document<'a> {
     r#type: String,
@@ -232,10 +235,10 @@ impl From<DeleteError> for Problem {
 impl From<WorkError> for Problem {
     fn from(error: WorkError) -> Self {
         match error {
-            WorkError::LeaseLost => Self::LeaseLost,
             WorkError::BatchGap => Self::BatchGap,
-            WorkError::External => Self::Unsupported("release"),
-            WorkError::NotStarted => Self::LeaseLost,
+            WorkError::External => Self::OutOfRange(RELEASE_EXTERNAL.into()),
+            // The store starts an attempt by itself: nobody hears of one that has yet to start.
+            WorkError::LeaseLost | WorkError::NotStarted => Self::LeaseLost,
             WorkError::Store(error) => error.into(),
         }
     }

@@ -40,8 +40,8 @@ pub(crate) async fn retry(
         fingerprint: fingerprint(id),
     });
     let job = NewJob { idempotency, ..new_job(app.config(), &caller, &request, None)? };
-    let (id, replayed) = jobs::create(&app, &job).await?;
-    Ok(jobs::submitted(&app, &headers, id, replayed, job.cancel_on_disconnect).await)
+    let created = jobs::create(&app, &job).await?;
+    Ok(jobs::submitted(&app, &headers, created, job.cancel_on_disconnect).await)
 }
 
 /// A submission like the job's own, at once, and within what may be asked for now.
