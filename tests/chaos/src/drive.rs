@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use crate::client::{Crowd, CrowdPlan, Known, Work};
 use crate::load::{Load, LoadPlan, harvest};
-use crate::nemesis::{Faults, LAST_MESSAGE_DROPPED, Nemesis, Profile, Schedule};
+use crate::nemesis::{Faults, LAST_MESSAGE_DROPPED, Lookout, Nemesis, Profile, Schedule};
 use crate::record::{Durability, Run, Topology};
 use crate::world::{KEYS, Plan, Settings, World};
 
@@ -79,6 +79,7 @@ pub async fn drive(orders: &Orders) -> Run {
     let load = Load::start(&world, orders.load(), orders.seed, &work);
     let crowd_plan = CrowdPlan { clients: orders.clients, several: 25, feeds: 15 };
     let crowd = Crowd::start(&world, crowd_plan, orders.seed, &work);
+    let lookout = Lookout::start(&world, world.redis.partitions().await);
     let told = Arc::clone(&world);
     let nemesis = Nemesis::start(&world, orders.schedule(), &faults, end_ms, move |act| {
         say(&told, &act.deed.to_string());
@@ -105,6 +106,7 @@ pub async fn drive(orders: &Orders) -> Run {
     let partitions = world.redis.partitions().await;
     let clients = crowd.finish().await;
     let (jobs, owners, wrong) = harvest(&world, load, partitions).await;
+    lookout.finish(&faults).await;
     let (faults, mut all_notes) = faults.take();
     all_notes.extend(notes);
     all_notes.extend(wrong.into_iter().map(|wrong| format!("WRONG: {wrong}")));

@@ -33,6 +33,19 @@ impl Faults {
         self.0.lock().notes.push(note);
     }
 
+    /// Whether what was done to a primary explains `failover`, which was seen.
+    pub(crate) fn explain(&self, failover: &FaultRecord) -> bool {
+        let is_why = |fault: &FaultRecord| {
+            let strikes = matches!(
+                fault.kind,
+                FaultKind::Kill | FaultKind::Pause | FaultKind::Cut | FaultKind::Failover
+            );
+            let overlaps = fault.from_ms <= failover.until_ms && failover.from_ms <= fault.until_ms;
+            strikes && overlaps && fault.primary && fault.target == failover.target
+        };
+        self.0.lock().faults.iter().any(is_why)
+    }
+
     /// How many there are.
     pub fn count(&self) -> usize {
         self.0.lock().faults.len()

@@ -2,11 +2,13 @@
 
 mod deed;
 mod hands;
+mod lookout;
 mod profile;
 mod redis;
 mod schedule;
 
 pub use deed::{Act, Deed};
 pub use hands::{Faults, Nemesis};
+pub use lookout::Lookout;
 pub use profile::{LAST_MESSAGE_DROPPED, PLANTS, Profile};
 pub use schedule::Schedule;

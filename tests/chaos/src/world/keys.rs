@@ -29,11 +29,6 @@ pub fn slot_of_partition(partition: u16) -> u16 {
     slot_of(&tag_of(partition))
 }
 
-/// The key of a job's log.
-pub fn log_key(job: &str) -> String {
-    format!("jc:{{{}}}:log:{job}", tag_of(partition_of(job)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

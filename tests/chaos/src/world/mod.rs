@@ -24,7 +24,7 @@ use testkit::{free_port, wait_http_ok};
 use crate::record::{Durability, Role, Target, Topology};
 
 pub use clock::Clock;
-pub use keys::{log_key, partition_of, slot_of_partition, tag_of};
+pub use keys::{partition_of, slot_of_partition, tag_of};
 pub use link::Link;
 pub use part::Part;
 pub use redis::{Reader, Redis};

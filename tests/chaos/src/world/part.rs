@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use testkit::process::Jobcast;
 use tokio::time::{Instant, sleep};
 
-use crate::record::{Role, Target};
+use crate::record::Target;
 
 /// One part of the world.
 pub struct Part {
@@ -133,11 +133,6 @@ impl Part {
     fn keep(&self, process: &Jobcast, how: &str) {
         let Ok(mut file) = OpenOptions::new().append(true).open(&self.log) else { return };
         let _ = writeln!(file, "{}---- pid {}: {how}", process.stderr(), process.pid());
-    }
-
-    /// Whether it is a gateway.
-    pub fn is_gateway(&self) -> bool {
-        self.target.role == Role::Gateway
     }
 }
 
