@@ -95,7 +95,7 @@ fn check_job(now: &Snapshot, job: &Known) {
     };
     #[expect(clippy::cast_precision_loss, reason = "they have fewer digits than a double holds")]
     let (rank, starts) = (rank as f64, starts as f64);
-    assert!(ready.is_none_or(|score| score == rank) && later.is_none_or(|score| score == starts));
+    assert_eq!((ready, later), (ready.map(|_| rank), later.map(|_| starts)));
     let is_running = score(&format!("running:{task}")).is_some();
     match status {
         "processing" => assert!(is_running),
