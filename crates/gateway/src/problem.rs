@@ -83,6 +83,9 @@ pub(crate) enum Problem {
     Internal,
 }
 
+const RELEASE_EXTERNAL: &str = "An external job can't be given back, since no worker would take it. Send fail, and submit it anew if it is to be tried \
+                                again.";
+
 #[derive(Serialize)]
 struct Document<'a> {
     r#type: String,
@@ -234,7 +237,8 @@ impl From<WorkError> for Problem {
         match error {
             WorkError::LeaseLost => Self::LeaseLost,
             WorkError::BatchGap => Self::BatchGap,
-            WorkError::External => Self::Unsupported("release"),
+            WorkError::External => Self::OutOfRange(RELEASE_EXTERNAL.into()),
+            // The store starts it by itself, so nobody hears of this.
             WorkError::NotStarted => Self::LeaseLost,
             WorkError::Store(error) => error.into(),
         }

@@ -9,11 +9,12 @@ use axum::http::header::{CACHE_CONTROL, ETAG, IF_NONE_MATCH, LOCATION, RETRY_AFT
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use model::wire::{Accepted, JobView, SubmitRequest, urls};
-use model::{Clock, Job, JobId, Position, Status, SystemClock};
+use model::{Clock, Job, JobId, Position, Status, SystemClock, Token};
 use serde::Deserialize;
 use service::config::Scope;
 use store::{NewJob, Submitted};
 
+use super::external;
 use super::new_job::new_job;
 use super::path::JobPath;
 use super::stream;
@@ -36,9 +37,11 @@ pub(crate) async fn submit(
 ) -> Result<Response, Problem> {
     caller.must(Scope::Submit)?;
     let key = idempotency_key(&headers)?;
+    external::answerable(&request, &headers)?;
     let job = new_job(app.config(), &caller, &request, key)?;
     let (id, replayed) = create(&app, &job).await?;
-    Ok(submitted(&app, &headers, id, replayed, job.cancel_on_disconnect).await)
+    let token = external::token(&app, &job, id, replayed).await?;
+    Ok(submitted(&app, &headers, id, replayed, job.cancel_on_disconnect, token).await)
 }
 
 /// The answer to a submission that made the job `id`, or found it.
@@ -48,17 +51,19 @@ pub(super) async fn submitted(
     id: JobId,
     replayed: bool,
     cancel_on_disconnect: Option<Duration>,
+    lease_token: Option<Token>,
 ) -> Response {
     let mut response = if asks_for_stream(headers) {
         stream::from_beginning(app.clone(), id, cancel_on_disconnect)
     } else {
         let (status, last) = if replayed { now(app, id).await } else { (Status::Pending, Position::START) };
         match preferred_wait(headers) {
-            Some(wait) => {
+            // An external job is answered at once: nobody can end it before its token is known.
+            Some(wait) if lease_token.is_none() => {
                 let follow = app.hub().follow(id, last).keeping(cancel_on_disconnect);
                 wait_for_end(app, id, follow, wait).await
             }
-            None => accepted(app, id, status),
+            _ => accepted(app, id, status, lease_token),
         }
     };
     let (url, _) = urls(app.base_url(), id);
@@ -79,9 +84,9 @@ pub(super) async fn create(app: &App, job: &NewJob) -> Result<(JobId, bool), Pro
     }
 }
 
-fn accepted(app: &App, id: JobId, status: Status) -> Response {
+fn accepted(app: &App, id: JobId, status: Status, lease_token: Option<Token>) -> Response {
     let (status_url, events_url) = urls(app.base_url(), id);
-    let body = Accepted { job_id: id, status, status_url, events_url, lease_token: None };
+    let body = Accepted { job_id: id, status, status_url, events_url, lease_token };
     let mut response = (StatusCode::ACCEPTED, JsonResponse(body)).into_response();
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -100,9 +105,9 @@ async fn wait_for_end(app: &App, id: JobId, mut follow: Follow, wait: Duration) 
             let headers = [(CACHE_CONTROL, HeaderValue::from_static("no-store"))];
             (headers, JsonResponse(JobView::new(job, app.base_url()))).into_response()
         }
-        Ok(Some(job)) => accepted(app, id, job.status),
+        Ok(Some(job)) => accepted(app, id, job.status, None),
         // The job is there, whatever became of Redis since: an error would have it submitted again.
-        Ok(None) | Err(_) => accepted(app, id, Status::Pending),
+        Ok(None) | Err(_) => accepted(app, id, Status::Pending, None),
     };
     applied(&mut response, wait);
     response
@@ -222,5 +227,5 @@ pub(crate) async fn cancel(
 ) -> Result<Response, Problem> {
     caller.must(Scope::Submit)?;
     app.store().cancel(id, &caller.owner, "the job was cancelled by its owner").await?;
-    Ok(accepted(&app, id, Status::Cancelled))
+    Ok(accepted(&app, id, Status::Cancelled, None))
 }

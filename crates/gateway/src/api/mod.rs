@@ -4,6 +4,7 @@ mod article;
 mod claim;
 mod cors;
 mod ended;
+mod external;
 mod jobs;
 mod limits;
 mod list;

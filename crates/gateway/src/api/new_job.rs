@@ -7,8 +7,8 @@ use model::wire::{Seconds, SubmitRequest};
 use service::config::{Config, JobsConfig, TaskConfig};
 use store::{Idempotency, NewJob, Retry};
 
+use super::external::external;
 use super::limits::run_limits;
-
 use crate::owner::Caller;
 use crate::problem::Problem;
 
@@ -73,7 +73,7 @@ pub(super) fn new_job(
         log_events: task.log_events.unwrap_or(limits.log_events),
         log_bytes: task.log_bytes.unwrap_or(limits.log_bytes).as_u64(),
         idempotency,
-        external: None,
+        external: external(request, limits)?,
     })
 }
 
@@ -88,7 +88,8 @@ fn at_most(what: &str, size: usize, limit: usize) -> Result<(), Problem> {
 
 fn max_attempts(request: &SubmitRequest, task: &TaskConfig, limits: &JobsConfig) -> Result<u32, Problem> {
     let Some(asked) = request.max_attempts else {
-        return Ok(task.max_attempts.unwrap_or(limits.max_attempts));
+        let declared = task.max_attempts.unwrap_or(limits.max_attempts);
+        return Ok(if request.is_external() { 1 } else { declared });
     };
     let legal = u32::try_from(asked).ok().filter(|attempts| (1..=MAX_ATTEMPTS).contains(attempts));
     legal.ok_or_else(|| Problem::OutOfRange(format!("maxAttempts is 1 to {MAX_ATTEMPTS}, not {asked}.")))

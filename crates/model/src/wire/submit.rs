@@ -75,6 +75,11 @@ impl SubmitRequest {
         }
     }
 
+    /// Whether the job is external.
+    pub fn is_external(&self) -> bool {
+        !matches!(self.external, None | Some(ExternalRequest::Is(false)))
+    }
+
     /// The first field present that this version knows and doesn't serve.
     pub fn unsupported(&self) -> Option<&'static str> {
         self.webhook.is_some().then_some("webhook")
@@ -103,6 +108,21 @@ mod tests {
         ] {
             let error = serde_json::from_str::<SubmitRequest>(body).unwrap_err().to_string();
             assert!(error.contains(says), "{body}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_job_is_external_if_it_says_so() {
+        for (external, is) in [
+            ("", false),
+            (r#","external":null"#, false),
+            (r#","external":false"#, false),
+            (r#","external":true"#, true),
+            (r#","external":{"lease":2.5}"#, true),
+        ] {
+            let request: SubmitRequest =
+                serde_json::from_str(&format!(r#"{{"task":"a"{external}}}"#)).unwrap();
+            assert_eq!(request.is_external(), is, "{external}");
         }
     }
 

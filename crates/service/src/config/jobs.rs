@@ -17,6 +17,9 @@ pub struct JobsConfig {
     /// How often a worker renews its lease; at most half of [`lease`](Self::lease). Default 10s, 100ms to 30m.
     #[serde(deserialize_with = "duration::<_, 100, { 30 * MINUTE }>")]
     pub heartbeat: Duration,
+    /// How long an external job lives from each report on, where its submission doesn't say. Default 2m, 1s to 1h.
+    #[serde(deserialize_with = "duration::<_, SECOND, HOUR>")]
+    pub external_lease: Duration,
     /// How often expired leases, deadlines and delayed jobs are looked for; at most [`lease`](Self::lease).
     /// Default 1s, 50ms to 1m.
     #[serde(deserialize_with = "duration::<_, 50, MINUTE>")]
@@ -88,6 +91,7 @@ impl Default for JobsConfig {
         Self {
             lease: Duration::from_secs(30),
             heartbeat: Duration::from_secs(10),
+            external_lease: Duration::from_mins(2),
             sweep: Duration::from_secs(1),
             timeout: DAY,
             deadline: DAY,

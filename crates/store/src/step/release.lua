@@ -10,8 +10,8 @@ local by = token .. ' release'
 local job = load_job(prefix .. 'job:' .. id, id)
 if not job then return { 'lost' } end
 local now = clock(ARGV[1])
-if job.external > 0 then return { 'external' } end
 local over = over_already(prefix, job, token, now, by)
-if over then return over end
+if over and over[1] ~= 'start' then return over end
+if job.external > 0 then return { 'external' } end
 retry(prefix, job, now, ARGV[2], '"the worker shut down and gave the attempt back"', nil, by)
 return { 'ok', now }

@@ -49,7 +49,10 @@ save_job(job, { 'owner', owner, 'task', task, 'status', 'pending', 'payload', AR
   'logMaxBytes', ARGV[14], 'priority', ARGV[17], 'retryMs', ARGV[19], 'retryMaxMs', ARGV[20] })
 if ARGV[7] ~= '' then redis.call('HSET', key, 'metadata', ARGV[7]) end
 local external = ARGV[21] ~= ''
-if external then redis.call('HSET', key, 'external', ARGV[22], 'lease', ARGV[21], 'token', ARGV[21]) end
+if external then
+  -- Until its first report it may wait as long as any job may wait for its start.
+  redis.call('HSET', key, 'external', ARGV[22], 'lease', ARGV[21], 'token', ARGV[21], 'leaseUntil', int(queue_limit))
+end
 if delay > 0 then redis.call('HSET', key, 'delay', int(delay)) end
 local disconnect = tonumber(ARGV[23])
 if disconnect > 0 then

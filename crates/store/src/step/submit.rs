@@ -55,7 +55,8 @@ pub struct NewJob {
     pub log_bytes: u64,
     /// By what the same submission is known again.
     pub idempotency: Option<Idempotency>,
-    /// No worker claims it: whoever has the token reports what becomes of it.
+    /// No worker claims it: whoever has the token reports what becomes of it. It has one attempt, whatever `max_attempts` says,
+    /// and no `delay`.
     pub external: Option<External>,
 }
 
@@ -167,7 +168,7 @@ impl Store {
             .arg(&job.task)
             .arg(&job.payload)
             .arg(job.metadata.as_ref().map(Json::as_str).unwrap_or_default())
-            .arg(job.max_attempts)
+            .arg(job.external.map_or(job.max_attempts, |_| 1))
             .arg(millis(job.timeout))
             .arg(millis(job.deadline))
             .arg(millis(job.queue_timeout))
