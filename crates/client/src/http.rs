@@ -60,6 +60,16 @@ impl Client {
     pub(crate) async fn send_safely(
         &self,
         extra: Duration,
+        request: impl FnMut(u32) -> RequestBuilder,
+    ) -> Result<(Response, u32), Error> {
+        self.send_safely_for(self.settings().retry_for, extra, request).await
+    }
+
+    /// The same, for as long as the caller says.
+    pub(crate) async fn send_safely_for(
+        &self,
+        retry_for: Duration,
+        extra: Duration,
         mut request: impl FnMut(u32) -> RequestBuilder,
     ) -> Result<(Response, u32), Error> {
         let begin = Instant::now();
@@ -73,7 +83,7 @@ impl Client {
             let asked = error.problem().and_then(|problem| problem.retry_after);
             let random = rand::random();
             let wait = backoff::wait_asked(asked, backoff::wait(tries, None, random), random);
-            if !error.is_retryable() || begin.elapsed() + wait > self.settings().retry_for {
+            if !error.is_retryable() || begin.elapsed() + wait > retry_for {
                 return Err(error);
             }
             sleep(wait).await;

@@ -1,4 +1,5 @@
-//! The client of Jobcast: submit jobs, ask how they stand, cancel and retry them, and follow them.
+//! The client of Jobcast: submit jobs, ask how they stand, cancel and retry them, follow them, and report of those that you work at
+//! yourself.
 //!
 //! ```no_run
 //! use client::{Client, Event, Start, Submit};
@@ -27,6 +28,7 @@
 //! - **A followed job is told once and in order**, whatever breaks in between: the connection, a gateway, a proxy. A hole
 //!   is never passed over: where history was lost, a [`Event::Snapshot`] says so.
 //! - **A lost answer makes no second job**: every submission has an `Idempotency-Key`, and is sent again with the same one.
+//! - **A report is recorded once**, however often it had to be sent, and in order: see [`Client::report`].
 //! - **It never hammers**: what fails is tried again ever more slowly and with jitter, and no sooner than the gateway allows.
 //!
 //! It needs a Tokio runtime with time and I/O. Proxies named in the environment are not used.
@@ -44,6 +46,7 @@ mod follow;
 mod http;
 mod list;
 mod poll;
+mod report;
 mod sse;
 mod submit;
 mod tasks;
@@ -56,5 +59,6 @@ pub use follow::{Connection, Follow, Start};
 pub use list::List;
 pub use model::report::Percent;
 pub use model::wire::{Accepted, JobList, JobView, SnapshotReason, TaskView};
-pub use model::{Cursor, ErrorCode, JobId, Json, Position, Status, TaskName, Timestamp};
+pub use model::{Cursor, ErrorCode, JobId, Json, Position, Status, TaskName, Timestamp, Token};
+pub use report::{Over, ReportError, Reporter};
 pub use submit::{Submit, Submitted};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use model::wire::{Accepted, JobView};
-use model::{JobId, Json, Status, TaskName};
+use model::{JobId, Json, Status, TaskName, Token};
 use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use reqwest::{Method, Response};
 use serde::Serialize;
@@ -55,6 +55,15 @@ struct Body {
     cancel_on_disconnect: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata: Option<Json>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    external: Option<External>,
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(untagged)]
+enum External {
+    Is(bool),
+    With { lease: f64 },
 }
 
 impl Submit {
@@ -70,6 +79,7 @@ impl Submit {
             max_attempts: None,
             cancel_on_disconnect: None,
             metadata: None,
+            external: None,
         };
         Ok(Self { body, idempotency_key: None, wait: None })
     }
@@ -117,6 +127,20 @@ impl Submit {
         self
     }
 
+    /// An external job: no worker of Jobcast takes it. Whoever has [`Submitted::lease_token`] does the work and reports of it with
+    /// [`Client::report`]; the job is pending until then. It has one attempt, and [`Submit::wait`] doesn't wait for it.
+    pub fn external(mut self) -> Self {
+        self.body.external = Some(External::Is(true));
+        self
+    }
+
+    /// The same, with how long may pass between two reports before the job fails as lost, 1 s to 1 h; else the gateway's
+    /// `jobs.external_lease`, 2 min by default.
+    pub fn external_lease(mut self, lease: Duration) -> Self {
+        self.body.external = Some(External::With { lease: lease.as_secs_f64() });
+        self
+    }
+
     /// By what the gateway knows this submission again: one with the same key and the same content finds the same job. 1 to 256
     /// visible ASCII characters and spaces. Without it, each call of [`Client::submit`] makes one of its own.
     pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
@@ -146,6 +170,8 @@ pub struct Submitted {
     pub events_url: String,
     /// The idempotency key was known: this is the job that the first submission made.
     pub replayed: bool,
+    /// An external job's: what every report of it carries, so for whoever does the work.
+    pub lease_token: Option<Token>,
     /// The ended job, if [`Submit::wait`] was asked for and it ended in time.
     pub job: Option<Box<JobView>>,
 }
@@ -186,11 +212,12 @@ impl Client {
                 status_url,
                 events_url,
                 replayed,
+                lease_token: None,
                 job: Some(job),
             });
         }
-        let Accepted { job_id, status, status_url, events_url, .. } = self.read(response).await?;
-        Ok(Submitted { id: job_id, status, status_url, events_url, replayed, job: None })
+        let Accepted { job_id, status, status_url, events_url, lease_token } = self.read(response).await?;
+        Ok(Submitted { id: job_id, status, status_url, events_url, replayed, lease_token, job: None })
     }
 }
 
@@ -217,6 +244,15 @@ mod tests {
         assert_eq!(body.as_str(), r#"{"task":"a","payload":[1],"timeout":1.5,"maxAttempts":2}"#);
         // What the gateway reads is what the client writes.
         assert!(serde_json::from_str::<model::wire::SubmitRequest>(body.as_str()).is_ok());
+        for (submit, external) in [
+            (submit.clone().external(), "true"),
+            (submit.external_lease(Duration::from_secs(5)), r#"{"lease":5.0}"#),
+        ] {
+            let body = Json::of(&submit.body).unwrap();
+            assert!(body.as_str().ends_with(&format!(r#","external":{external}}}"#)), "{body:?}");
+            let read: model::wire::SubmitRequest = serde_json::from_str(body.as_str()).unwrap();
+            assert!(read.is_external());
+        }
     }
 
     #[test]

@@ -235,11 +235,10 @@ impl From<DeleteError> for Problem {
 impl From<WorkError> for Problem {
     fn from(error: WorkError) -> Self {
         match error {
-            WorkError::LeaseLost => Self::LeaseLost,
             WorkError::BatchGap => Self::BatchGap,
             WorkError::External => Self::OutOfRange(RELEASE_EXTERNAL.into()),
-            // The store starts it by itself, so nobody hears of this.
-            WorkError::NotStarted => Self::LeaseLost,
+            // The store starts an attempt by itself: nobody hears of one that has yet to start.
+            WorkError::LeaseLost | WorkError::NotStarted => Self::LeaseLost,
             WorkError::Store(error) => error.into(),
         }
     }

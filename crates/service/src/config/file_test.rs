@@ -130,6 +130,7 @@ fn the_file_itself_adds_the_example_tasks_alone() {
     let handler = |name: &str| Runs::Handler(name.to_owned());
     let program = vec!["../examples/transcode/transcode.py".to_owned()];
     let expected = [
+        ("census", Runs::Elsewhere),
         ("narrate", handler("narrate")),
         ("shout", Runs::Elsewhere),
         ("transcode", Runs::Command(Command { program: "python3".into(), args: program })),
