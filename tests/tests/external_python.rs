@@ -1,4 +1,4 @@
-//! The example with RQ, as a user runs it: RQ's own worker, on the Redis server that Jobcast uses too. RQ comes from PyPI.
+//! The example with RQ, as a user runs it: RQ's own worker, on the Redis server that Jobcast uses too. RQ comes from the Python package index.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
