@@ -25,4 +25,4 @@ if __name__ == "__main__":
     job_id = start(os.path.abspath(args.path), args.pause)
     print(job_id, flush=True)
     for event in jobcast.follow(job_id):
-        print(event["seq"], event["type"], event.get("output") or event.get("result") or event.get("error") or "", flush=True)
+        print(event.get("seq", "-"), event["type"], event.get("output") or event.get("result") or event.get("error") or "", flush=True)

@@ -329,3 +329,43 @@ async fn whoever_reports_needs_the_scope_and_the_token() {
     job.must(&workers, "complete", json!({ "result": 1 })).await;
     assert_eq!(shop.job(job.id).await["status"], "completed");
 }
+
+#[tokio::test]
+async fn replies_of_redis_that_are_lost_lose_and_double_nothing() {
+    const OUTPUTS: u32 = 20;
+    let system = System::builder()
+        .gateways(2)
+        .workers(0)
+        .store("patience = \"50s\"")
+        .settings("[stream]\nreconcile = \"1s\"")
+        .proxied()
+        .start()
+        .await;
+    let proxy = system.proxy.as_ref().unwrap();
+    proxy.close_every_nth_reply(4);
+    let mut reporters = tokio::task::JoinSet::new();
+    for n in 0..10 {
+        let (near, far) = (system.client(n % 2).clone(), system.client((n + 1) % 2).clone());
+        reporters.spawn(async move {
+            let job = External::submit(&near).await;
+            for batch in 1..=OUTPUTS {
+                job.must(&far, "output", json!({ "batch": batch, "output": batch })).await;
+            }
+            job.must(&near, "complete", json!({ "batch": OUTPUTS + 1, "result": n })).await;
+            job.id
+        });
+    }
+    let jobs = reporters.join_all().await;
+    assert!(proxy.replies_swallowed() > 30, "only {} lost", proxy.replies_swallowed());
+    proxy.pass();
+    assert_eq!(system.jobs().await, 10, "no job twice");
+    for id in jobs {
+        let events = system.client(0).events(id).await;
+        check_history(&events).unwrap();
+        assert_eq!(turns(&events), ["queued", "started", "completed"]);
+        let outputs: Vec<_> =
+            events.iter().map(data).filter_map(|event| event.get("output").cloned()).collect();
+        assert_eq!(json!(outputs), json!((1..=OUTPUTS).collect::<Vec<_>>()));
+    }
+    system.nothing_grows().await;
+}

@@ -139,7 +139,9 @@ async fn heartbeats_start_it_keep_it_and_hear_of_a_cancellation() {
     assert_eq!(ended["errorCode"], "lost", "{ended}");
     let report = client.report(id, token).heartbeat_every(Duration::from_millis(200));
     assert_eq!(timeout(SOON, report.over()).await.unwrap(), Over::Lost);
+    let report = client.report(id, token);
     assert!(matches!(report.fail("x").await, Err(ReportError::Lost(_))));
+    assert_eq!(report.is_over(), Some(Over::Lost));
     system.nothing_grows().await;
 }
 

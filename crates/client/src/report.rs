@@ -231,13 +231,8 @@ impl Reporter {
         let mut writes = self.inner.writes.lock().await;
         // What another attempt will do anew needs no answer any more.
         writes.unanswered = None;
-        let _ending = Ending::begin(&self.inner.is_ending);
-        match self.inner.repeat("release", &self.inner.alone()?).await {
-            Ok(()) => drop(self.inner.over.send_replace(Some(Over::Reported))),
-            Err(ReportError::Cancelled) => {}
-            Err(error) => return Err(error),
-        }
-        Ok(())
+        let released = self.inner.end("release", &self.inner.alone()?).await;
+        if let Err(ReportError::Cancelled) = released { Ok(()) } else { released }
     }
 
     /// Waits until the attempt is over, and says how. A cancellation is heard by the next heartbeat or report.
@@ -277,10 +272,7 @@ impl Reporter {
         let mut writes = self.inner.writes.lock().await;
         self.inner.settle(&mut writes).await?;
         let body = self.inner.body(&body(self.inner.token, Some(writes.answered + 1)))?;
-        let _ending = Ending::begin(&self.inner.is_ending);
-        self.inner.repeat(name, &body).await?;
-        self.inner.over.send_replace(Some(Over::Reported));
-        Ok(())
+        self.inner.end(name, &body).await
     }
 }
 
@@ -307,6 +299,28 @@ impl Inner {
         self.judge(sent.map(|(response, _)| response)).await
     }
 
+    /// The same with a call that ends the attempt.
+    async fn end(&self, name: &str, body: &str) -> Result<(), ReportError> {
+        let ending = Ending::begin(&self.is_ending);
+        let ended = self.repeat(name, body).await;
+        match &ended {
+            Ok(()) => drop(self.over.send_replace(Some(Over::Reported))),
+            Err(ReportError::Lost(_)) => self.lose(),
+            Err(_) => {}
+        }
+        drop(ending);
+        ended
+    }
+
+    /// The lease is lost, unless the attempt was over before.
+    fn lose(&self) {
+        self.over.send_if_modified(|over| {
+            let is_news = over.is_none();
+            over.get_or_insert(Over::Lost);
+            is_news
+        });
+    }
+
     async fn judge(&self, answer: Result<reqwest::Response, Error>) -> Result<(), ReportError> {
         let answer: Result<LeaseResponse, Error> = match answer {
             Ok(response) => self.client.read(response).await,
@@ -320,11 +334,7 @@ impl Inner {
             }
             Err(Error::Refused(problem)) if matches!(problem.name(), "lease-lost" | "not-found") => {
                 if !self.is_ending.load(Ordering::SeqCst) {
-                    self.over.send_if_modified(|over| {
-                        let is_news = over.is_none();
-                        over.get_or_insert(Over::Lost);
-                        is_news
-                    });
+                    self.lose();
                 }
                 Err(ReportError::Lost(problem))
             }
