@@ -1,5 +1,5 @@
-//! The client of Jobcast: submit jobs, ask how they stand, cancel and retry them, follow them, and report of those that you
-//! work at yourself.
+//! The client of Jobcast: submit jobs, ask how they stand, cancel and retry them, follow them, and report of those that you work at
+//! yourself.
 //!
 //! ```no_run
 //! use client::{Client, Event, Start, Submit};

@@ -14,7 +14,7 @@ use store::{
 };
 
 /// Longer than a worker's, so that it shows which of them holds.
-const OWN: Duration = Duration::from_secs(120);
+const OWN: Duration = Duration::from_mins(2);
 
 fn external_job() -> NewJob {
     NewJob { external: Some(External { token: token(), lease: OWN }), ..new_job() }

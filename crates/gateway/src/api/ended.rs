@@ -10,6 +10,7 @@ use model::{JobId, Status};
 use service::config::{JobsConfig, Scope};
 use store::{Idempotency, NewJob, Past};
 
+use super::external;
 use super::jobs;
 use super::new_job::{MAX_ATTEMPTS, new_job};
 use super::path::JobPath;
@@ -35,13 +36,15 @@ pub(crate) async fn retry(
         living @ (Status::Pending | Status::Processing) => return Err(Problem::JobLiving(living.as_str())),
     }
     let request = again(past, &app.config().jobs);
+    external::answerable(&request, &headers)?;
     let idempotency = key.map(|key| Idempotency {
         key: model::fingerprint::sha256(key.as_bytes()),
         fingerprint: fingerprint(id),
     });
     let job = NewJob { idempotency, ..new_job(app.config(), &caller, &request, None)? };
-    let created = jobs::create(&app, &job).await?;
-    Ok(jobs::submitted(&app, &headers, created, job.cancel_on_disconnect).await)
+    let (id, replayed) = jobs::create(&app, &job).await?;
+    let token = external::token(&app, &job, id, replayed).await?;
+    Ok(jobs::submitted(&app, &headers, id, replayed, job.cancel_on_disconnect, token).await)
 }
 
 /// A submission like the job's own, at once, and within what may be asked for now.

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use axum::http::HeaderMap;
 use model::wire::{ExternalRequest, SubmitRequest};
-use model::Token;
+use model::{JobId, Token};
 use service::config::JobsConfig;
-use store::External;
+use store::{External, NewJob};
 
+use crate::App;
 use crate::header::asks_for_stream;
 use crate::problem::Problem;
 
@@ -52,4 +53,17 @@ pub(super) fn answerable(request: &SubmitRequest, headers: &HeaderMap) -> Result
         ));
     }
     Ok(())
+}
+
+/// The token of `job`, which was made as `id`, or found as it by its Idempotency-Key: then the first submission's.
+pub(super) async fn token(
+    app: &App,
+    job: &NewJob,
+    id: JobId,
+    replayed: bool,
+) -> Result<Option<Token>, Problem> {
+    match &job.external {
+        Some(_) if replayed => Ok(app.store().external_token(id).await?),
+        external => Ok(external.map(|external| external.token)),
+    }
 }

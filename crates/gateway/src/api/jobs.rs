@@ -39,8 +39,9 @@ pub(crate) async fn submit(
     let key = idempotency_key(&headers)?;
     external::answerable(&request, &headers)?;
     let job = new_job(app.config(), &caller, &request, key)?;
-    let created = create(&app, &job).await?;
-    Ok(submitted(&app, &headers, created, job.cancel_on_disconnect).await)
+    let (id, replayed) = create(&app, &job).await?;
+    let token = external::token(&app, &job, id, replayed).await?;
+    Ok(submitted(&app, &headers, id, replayed, job.cancel_on_disconnect, token).await)
 }
 
 /// The answer to a submission.
@@ -49,6 +50,7 @@ pub(super) async fn submitted(
     headers: &HeaderMap,
     created: Created,
     cancel_on_disconnect: Option<Duration>,
+    lease_token: Option<Token>,
 ) -> Response {
     let Created { id, replayed, lease_token } = created;
     let mut response = if asks_for_stream(headers) {
@@ -81,20 +83,6 @@ pub(super) struct Created {
     replayed: bool,
     /// An external job's.
     lease_token: Option<Token>,
-}
-
-/// Makes `job`, or finds the one that its key made.
-pub(super) async fn create(app: &App, job: &NewJob) -> Result<Created, Problem> {
-    Ok(match app.store().submit(job).await? {
-        Submitted::Created(id) => {
-            Created { id, replayed: false, lease_token: job.external.map(|external| external.token) }
-        }
-        // The token is that of the first submission.
-        Submitted::Replayed(id) if job.external.is_some() => {
-            Created { id, replayed: true, lease_token: app.store().external_token(id).await? }
-        }
-        Submitted::Replayed(id) => Created { id, replayed: true, lease_token: None },
-    })
 }
 
 fn accepted(app: &App, id: JobId, status: Status, lease_token: Option<Token>) -> Response {
