@@ -55,7 +55,7 @@ async fn a_hundred_thousand_deadlines_in_one_moment_stall_nobody() {
     loop {
         let used = cpu(&mut redis).await;
         let swept = later.sweep(Partition(0), "test", &SWEEPS).await.expect("an answer");
-        longest = longest.max(cpu(&mut redis).await - used);
+        longest = longest.max(cpu(&mut redis).await.saturating_sub(used));
         calls += 1;
         match swept {
             Swept::More(changes) => {
@@ -69,7 +69,7 @@ async fn a_hundred_thousand_deadlines_in_one_moment_stall_nobody() {
             Swept::Held(_) => panic!("nobody else sweeps"),
         }
     }
-    let each = (cpu(&mut redis).await - before) / calls;
+    let each = cpu(&mut redis).await.saturating_sub(before) / calls;
     stop.cancel();
     let mut waits = asking.join_all().await.remove(0);
     waits.sort_unstable();
