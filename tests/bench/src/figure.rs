@@ -98,7 +98,10 @@ impl Sum {
                 Target::AtLeast(least) => value >= least,
                 Target::AtMost(most) => value <= most,
             };
+            // What is faster than its floor was held against one that something else disturbed.
+            let is_no_floor = figure.unit == "ratio" && max > 1.0;
             match (holds(min), holds(max)) {
+                (true, true) if is_no_floor => Met::Undecided,
                 (true, true) => Met::Yes,
                 (false, false) => Met::No,
                 _ => Met::Undecided,
@@ -125,6 +128,16 @@ mod tests {
             let sum = Sum::of(&figure("x", "1/s", Some(target)), samples);
             assert!((sum.median - median).abs() < 1e-9, "{sum:?}");
             assert_eq!(sum.met, Some(met), "{sum:?}");
+        }
+    }
+
+    #[test]
+    fn a_floor_that_is_slower_than_what_stands_on_it_decides_nothing() {
+        let ratio = figure("x", "ratio", Some(Target::AtLeast(0.5)));
+        for (samples, met) in
+            [(&[0.6, 0.9][..], Met::Yes), (&[0.6, 1.1], Met::Undecided), (&[0.1, 0.2], Met::No)]
+        {
+            assert_eq!(Sum::of(&ratio, samples).met, Some(met), "{samples:?}");
         }
     }
 
