@@ -16,7 +16,7 @@ PLANT ?=
 KEEP ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-matrix chaos test-k8s test-browser screenshots sample-video lint fmt clean
+.PHONY: help setup run test test-matrix chaos bench test-k8s test-browser screenshots sample-video lint fmt clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ test: setup ## build and run all tests, against real Redis servers that they sta
 chaos: setup ## break a whole system at random, under load, and check what clients saw: TOPOLOGY=cluster SEED=7 CHAOS_SECONDS=60
 	@scripts/chaos --topology $(TOPOLOGY) --seed $(SEEDS) --seconds $(CHAOS_SECONDS) --durability $(DURABILITY) \
 		$(if $(PLANT),--plant $(PLANT)) $(if $(KEEP),--keep) $(ARGS)
+
+bench: setup ## measure how fast it is beside the bare scripts, with a release build: target/bench/summary.json
+	@scripts/bench $(ARGS)
 
 test-matrix: setup ## run what touches Redis against Valkey 9.1 and Redis 8.2 as well (a choice of it is a part of `make test`)
 	@scripts/test-matrix $(ARGS)

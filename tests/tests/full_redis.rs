@@ -8,9 +8,10 @@
 
 use std::time::Duration;
 
+use model::JobId;
 use reqwest::Response;
 use serde_json::{Value, json};
-use testkit::redis::{MultiplexedConnection, cmd};
+use testkit::redis::{AsyncCommands, MultiplexedConnection, cmd};
 use tokio::time::{Instant, sleep};
 use whole::{SOON, System, assert_counted_at_once, brief};
 
@@ -76,6 +77,53 @@ async fn who_starts_while_it_is_full_serves_what_is_there() {
     assert_eq!(client.ended(id).await["status"], "completed", "claimed and ended, which frees memory");
     assert_counted_at_once(&client.events(id).await, 0);
     assert_full(client.post("/api/jobs", &json!({ "task": "count" })).await).await;
+    system.nothing_grows().await;
+}
+
+#[tokio::test]
+async fn it_fills_up_under_load_and_recovers_by_itself() {
+    let settings = "[jobs]\nretention = \"3s\"\nsweep = \"200ms\"\n[worker]\nconcurrency = 8\n";
+    let system = System::builder().gateways(2).workers(2).settings(settings).start().await;
+    let mut redis = system.redis.client().await;
+    let info: String = cmd("INFO").arg("memory").query_async(&mut redis).await.unwrap();
+    let used = info.lines().find_map(|line| line.strip_prefix("used_memory:")).unwrap();
+    // Room for some dozens of the payloads below.
+    limit(&mut redis, used.trim().parse::<u64>().unwrap() + 4 * 1024 * 1024).await;
+
+    // It fills up, frees memory as ended jobs expire, and fills up again: nobody but time helps it.
+    let body = json!({ "task": "count", "payload": { "n": 1, "filler": "x".repeat(100_000) } });
+    let (mut accepted, mut refused, mut recovered) = (Vec::new(), 0, 0);
+    let mut is_full = false;
+    let begun = Instant::now();
+    while recovered < 2 {
+        assert!(begun.elapsed() < 2 * SOON, "{} accepted, {refused} refused", accepted.len());
+        let response = system.client(accepted.len() % 2).post("/api/jobs", &body).await;
+        if response.status() == 202 {
+            let told: Value = response.json().await.unwrap();
+            let id: JobId = told["jobId"].as_str().unwrap().parse().unwrap();
+            accepted.push(id);
+            recovered += usize::from(is_full);
+            is_full = false;
+        } else {
+            assert_full(response).await;
+            (refused, is_full) = (refused + 1, true);
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+    assert!(accepted.len() > 20, "{} accepted, {refused} refused", accepted.len());
+    // Every job that was accepted has its end: the feed tells it, when the job itself may be forgotten already.
+    let feeds: Vec<String> = redis.keys("*}:feedof:*").await.unwrap();
+    testkit::eventually_ok(SOON, "all have ended", async || {
+        let told: Vec<String> = redis.clone().lrange(&feeds[0], 0, -1).await.unwrap();
+        let ends = told.iter().filter(|entry| entry.contains(r#""type":"completed""#)).count();
+        let is_told = |id: &JobId| told.iter().any(|entry| entry.contains(&id.to_string()));
+        if ends == accepted.len() && accepted.iter().all(is_told) {
+            Ok(())
+        } else {
+            Err(format!("{ends} of {}", accepted.len()))
+        }
+    })
+    .await;
     system.nothing_grows().await;
 }
 

@@ -91,6 +91,8 @@ pub(crate) fn handlers(
             Runs::Command(command) => {
                 let mut exec = Exec::new(&command.program, command.args.clone(), dir);
                 exec.kill_after = config.worker.kill_after;
+                // A line holds the largest result, and the words around it.
+                exec.max_line = exec.max_line.max(config.jobs.max_result.as_usize()) + 1024;
                 Arc::new(exec)
             }
         };

@@ -19,7 +19,9 @@ pub(crate) struct Decoder {
 /// Why the job fails whatever else the program says.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub(crate) enum Broken {
-    #[error("line {line} of the program's stdout is longer than {limit} bytes")]
+    #[error(
+        "line {line} of the program's stdout is longer than {limit} bytes; store what is so large elsewhere and return a link"
+    )]
     LongLine { line: u64, limit: usize },
     #[error("line {line} of the program's stdout is not UTF-8: its byte {at} is wrong")]
     NotUtf8 { line: u64, at: usize },

@@ -53,9 +53,10 @@ local function start_attempt(prefix, job, now, random, token, lease)
   redis.call('ZADD', prefix .. 'deadlines', int(next_limit(job)), job.id)
 end
 
--- Gives back a job's running place and its lease.
+-- Gives back a job's running place and its lease. Nobody repeats the claim of an attempt that is over: its record goes soon.
 local function free_place(prefix, job)
   leave_place(prefix, job)
+  if job.lease ~= '' then redis.call('PEXPIRE', prefix .. 'claim:' .. job.lease, int(job.leaseMs)) end
   redis.call('HDEL', job.key, 'lease', 'leaseUntil')
 end
 

@@ -1,0 +1,151 @@
+//! The figures: what is measured, in which unit, and what it should be. A new one is a row here, and a part that adds to it.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+/// What a figure should be.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Target {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+/// A row of the registry.
+#[derive(Clone, Copy, Debug)]
+pub struct Figure {
+    pub name: &'static str,
+    pub unit: &'static str,
+    pub target: Option<Target>,
+}
+
+const fn figure(name: &'static str, unit: &'static str, target: Option<Target>) -> Figure {
+    Figure { name, unit, target }
+}
+
+/// All figures, in the order in which they are shown.
+pub const FIGURES: &[Figure] = &[
+    figure("bare_submissions", "1/s", None),
+    figure("store_submissions", "1/s", None),
+    figure("store_submissions_to_bare", "ratio", Some(Target::AtLeast(0.5))),
+    figure("http_submissions", "1/s", None),
+    figure("bare_jobs", "1/s", None),
+    figure("worker_jobs", "1/s", None),
+    figure("worker_jobs_to_bare", "ratio", Some(Target::AtLeast(0.5))),
+    figure("bare_redis_cpu_per_submission", "us", None),
+    figure("store_redis_cpu_per_submission", "us", None),
+    figure("http_redis_cpu_per_submission", "us", None),
+    figure("bare_redis_cpu_per_job", "us", None),
+    figure("worker_redis_cpu_per_job", "us", None),
+    figure("round_trips_per_job", "commands", Some(Target::AtMost(6.0))),
+    figure("round_trips_per_lone_job", "commands", None),
+    figure("idle_start", "ms", Some(Target::AtMost(20.0))),
+    figure("memory_per_finished_job", "bytes", None),
+];
+
+/// What was measured: for each figure a sample a run.
+#[derive(Debug, Default)]
+pub struct Record(BTreeMap<&'static str, Vec<f64>>);
+
+impl Record {
+    /// Adds this run's sample. Panics where the registry has no such figure.
+    pub fn add(&mut self, name: &'static str, value: f64) {
+        assert!(FIGURES.iter().any(|figure| figure.name == name), "there is no figure {name}");
+        self.0.entry(name).or_default().push(value);
+    }
+
+    /// The newest sample of `name`.
+    pub fn last(&self, name: &str) -> f64 {
+        *self.0[name].last().expect("a figure that is there has a sample")
+    }
+
+    /// What all figures came to. Panics where one was not measured.
+    pub fn sums(&self) -> Vec<Sum> {
+        FIGURES.iter().map(|figure| Sum::of(figure, &self.0[figure.name])).collect()
+    }
+}
+
+/// What a figure came to.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Sum {
+    pub name: &'static str,
+    pub median: f64,
+    pub min: f64,
+    pub max: f64,
+    pub unit: &'static str,
+    pub target: Option<Target>,
+    pub met: Option<Met>,
+}
+
+/// Whether the target is met: by every run, by none, or by some.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Met {
+    Yes,
+    No,
+    Undecided,
+}
+
+impl Sum {
+    fn of(figure: &Figure, samples: &[f64]) -> Self {
+        let mut sorted = samples.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        let (min, max) = (sorted[0], sorted[sorted.len() - 1]);
+        let median = f64::midpoint(sorted[(sorted.len() - 1) / 2], sorted[sorted.len() / 2]);
+        let met = figure.target.map(|target| {
+            let holds = |value: f64| match target {
+                Target::AtLeast(least) => value >= least,
+                Target::AtMost(most) => value <= most,
+            };
+            // What is faster than its floor was held against one that something else disturbed.
+            let is_no_floor = figure.unit == "ratio" && max > 1.0;
+            match (holds(min), holds(max)) {
+                (true, true) if is_no_floor => Met::Undecided,
+                (true, true) => Met::Yes,
+                (false, false) => Met::No,
+                _ => Met::Undecided,
+            }
+        });
+        Self { name: figure.name, median, min, max, unit: figure.unit, target: figure.target, met }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_met_by_all_runs_or_by_none_or_is_undecided() {
+        for (target, samples, median, met) in [
+            (Target::AtLeast(2.0), &[3.0, 2.0, 9.0][..], 3.0, Met::Yes),
+            (Target::AtLeast(2.0), &[1.0, 3.0], 2.0, Met::Undecided),
+            (Target::AtLeast(2.0), &[1.0, 1.9], 1.45, Met::No),
+            (Target::AtMost(6.0), &[6.0], 6.0, Met::Yes),
+            (Target::AtMost(6.0), &[5.0, 6.5], 5.75, Met::Undecided),
+            (Target::AtMost(6.0), &[7.0, 6.5], 6.75, Met::No),
+        ] {
+            let sum = Sum::of(&figure("x", "1/s", Some(target)), samples);
+            assert!((sum.median - median).abs() < 1e-9, "{sum:?}");
+            assert_eq!(sum.met, Some(met), "{sum:?}");
+        }
+    }
+
+    #[test]
+    fn a_floor_that_is_slower_than_what_stands_on_it_decides_nothing() {
+        let ratio = figure("x", "ratio", Some(Target::AtLeast(0.5)));
+        for (samples, met) in
+            [(&[0.6, 0.9][..], Met::Yes), (&[0.6, 1.1], Met::Undecided), (&[0.1, 0.2], Met::No)]
+        {
+            assert_eq!(Sum::of(&ratio, samples).met, Some(met), "{samples:?}");
+        }
+    }
+
+    #[test]
+    fn no_two_figures_have_one_name() {
+        let mut names: Vec<_> = FIGURES.iter().map(|figure| figure.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), FIGURES.len());
+    }
+}

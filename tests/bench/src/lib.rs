@@ -1,0 +1,12 @@
+//! How fast it is, beside the bare scripts in the same run: what `make bench` measures. And what tests need that put very many jobs
+//! into Redis: [`floor`].
+
+pub mod bare;
+pub mod figure;
+pub mod floor;
+pub mod jobs;
+pub mod memory;
+pub mod monitor;
+pub mod scene;
+pub mod submissions;
+pub mod worker;

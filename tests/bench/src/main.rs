@@ -1,0 +1,102 @@
+//! `make bench`: how fast it is, beside the bare scripts in the same run. Writes a summary; judges by the targets of
+//! `figure::FIGURES`, and fails only where something didn't work.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::{Parser, Subcommand};
+use measure::figure::{Record, Sum};
+use measure::scene::Scene;
+use measure::{bare, jobs, memory, submissions, worker};
+use serde_json::json;
+
+/// Measures, and writes target/bench/summary.json.
+#[derive(Parser)]
+struct Args {
+    /// Only whether it works: one run of a few jobs
+    #[arg(long)]
+    short: bool,
+    /// How many runs, each with a Redis of its own and with all parts in turn
+    #[arg(long, default_value_t = 5)]
+    runs: usize,
+    /// How many jobs of each part
+    #[arg(long, default_value_t = 10_000)]
+    jobs: usize,
+    /// Where the summary goes
+    #[arg(long, default_value = "target/bench/summary.json")]
+    out: PathBuf,
+    #[command(subcommand)]
+    role: Option<Role>,
+}
+
+#[derive(Subcommand)]
+enum Role {
+    /// What is measured: a worker with an empty handler
+    #[command(hide = true)]
+    Worker {
+        #[arg(long)]
+        url: String,
+    },
+}
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    if let Some(Role::Worker { url }) = args.role {
+        return worker::work(&url).await;
+    }
+    let (runs, jobs) = if args.short { (1, 200) } else { (args.runs.max(1), args.jobs.max(1000)) };
+    let load = load();
+    let mut record = Record::default();
+    for number in 1..=runs {
+        eprintln!("run {number} of {runs}");
+        run(jobs, &mut record).await?;
+    }
+    let sums = record.sums();
+    show(&sums);
+    write(&args.out, &sums, runs, jobs, &load)
+}
+
+/// One run: each part once, on the same Redis.
+async fn run(jobs: usize, record: &mut Record) -> anyhow::Result<()> {
+    let scene = Scene::set().await?;
+    bare::measure(&scene, jobs, record).await?;
+    submissions::through_the_store(&scene, jobs, record).await?;
+    submissions::over_http(&scene, jobs, record).await?;
+    jobs::through_a_worker(&scene, record).await?;
+    jobs::asked_of_redis(&scene, jobs / 10, record).await?;
+    memory::measure(&scene, jobs, record).await
+}
+
+fn show(sums: &[Sum]) {
+    println!("| figure | median | min | max | unit | target | met |\n|---|---|---|---|---|---|---|");
+    for Sum { name, median, min, max, unit, target, met } in sums {
+        let target = target.map_or_else(|| "–".into(), |target| format!("{target:?}"));
+        let met = met.map_or_else(|| "–".into(), |met| format!("{met:?}").to_lowercase());
+        println!("| {name} | {median:.2} | {min:.2} | {max:.2} | {unit} | {target} | {met} |");
+    }
+}
+
+fn write(out: &Path, sums: &[Sum], runs: usize, jobs: usize, load: &str) -> anyhow::Result<()> {
+    let cores = std::thread::available_parallelism()?.get();
+    let build = if cfg!(debug_assertions) { "debug" } else { "release" };
+    let summary = json!({
+        "machine": { "cores": cores, "loadBefore": load },
+        "build": build,
+        "runs": runs,
+        "jobs": jobs,
+        "figures": sums,
+    });
+    if let Some(folder) = out.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    fs::write(out, serde_json::to_string_pretty(&summary)? + "\n")?;
+    eprintln!("written: {}", out.display());
+    Ok(())
+}
+
+/// The machine's load when it began, over 1, 5 and 15 minutes; empty where the system doesn't say.
+fn load() -> String {
+    let words = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    words.split_whitespace().take(3).collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,97 @@
+//! What a run happens in: a Redis of its own, without a disk, a store on it, and a gateway.
+
+use std::time::Duration;
+
+use model::report::Percent;
+use model::{Json, Owner, Priority, Report, TaskName};
+use store::{NewJob, Options, Retry, RunLimits, Store, Target};
+use testkit::process::Jobcast;
+use testkit::redis::{MultiplexedConnection, RedisServer, cmd};
+use testkit::{free_port, wait_http_ok};
+use whole::{Client, SOON};
+
+use crate::floor::Floor;
+
+/// See the module.
+pub struct Scene {
+    /// The server.
+    pub server: RedisServer,
+    /// The store on it.
+    pub store: Store,
+    /// A client of the gateway.
+    pub client: Client,
+    /// For questions beside what is measured.
+    pub redis: MultiplexedConnection,
+    /// The way to many jobs.
+    pub floor: Floor,
+    _gateway: Jobcast,
+}
+
+impl Scene {
+    /// Starts it all.
+    pub async fn set() -> anyhow::Result<Self> {
+        let server = RedisServer::builder().append_only(false).start().await;
+        let store = Store::new(Options::new(Target::parse(&server.url())?));
+        let config =
+            format!("[store]\nurl = {:?}\n[auth]\nanonymous = true\n[tasks.{}]\n", server.url(), task());
+        let listen = format!("127.0.0.1:{}", free_port());
+        let gateway = Jobcast::builder().args(["gateway", "--listen", &listen]).config(config).start();
+        let client = Client::new(format!("http://{listen}"));
+        wait_http_ok(&client.url("/readyz"), SOON).await;
+        let redis = server.client().await;
+        let floor = Floor::learn(&server, &store, &new_job(), LEASE, &reports()).await?;
+        Ok(Self { server, store, client, redis, floor, _gateway: gateway })
+    }
+
+    /// The processor time that Redis' one thread has taken, in microseconds.
+    pub async fn cpu(&self) -> anyhow::Result<f64> {
+        let info: String = cmd("INFO").arg("cpu").query_async(&mut self.redis.clone()).await?;
+        let seconds = info.lines().filter_map(|line| {
+            let (name, value) = line.split_once(':')?;
+            name.ends_with("_main_thread").then(|| value.trim().parse::<f64>().ok()).flatten()
+        });
+        Ok(seconds.sum::<f64>() * 1e6)
+    }
+}
+
+/// The task whose handler does nothing.
+pub fn task() -> TaskName {
+    "empty".parse().expect("a good name")
+}
+
+/// How long an attempt lives without a sign of life.
+pub const LEASE: Duration = Duration::from_secs(30);
+
+/// What a job reports, where it does: with its start, its end and its place in the queue eight events.
+pub fn reports() -> Vec<Report> {
+    (1..=5)
+        .map(|n| Report::Progress { progress: Percent::try_from(f64::from(n) * 20.0).ok(), message: None })
+        .collect()
+}
+
+/// Long enough that no job ends but by its handler.
+const LONG: Duration = Duration::from_hours(1);
+
+/// A job of nothing.
+pub fn new_job() -> NewJob {
+    let owner: Owner = "bench".parse().expect("a good name");
+    NewJob {
+        owner,
+        task: task(),
+        payload: Json::null(),
+        metadata: None,
+        max_attempts: 3,
+        priority: Priority::Normal,
+        delay: Duration::ZERO,
+        retry: Retry { first: Duration::ZERO, longest: Duration::ZERO },
+        limits: RunLimits::default(),
+        timeout: LONG,
+        deadline: LONG,
+        queue_timeout: LONG,
+        retention: LONG,
+        log_events: 10_000,
+        log_bytes: 4 << 20,
+        idempotency: None,
+        external: None,
+    }
+}
