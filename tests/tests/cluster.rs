@@ -171,11 +171,15 @@ async fn what_a_dead_primary_took_with_it_is_told() {
     let running = Running::start(&system, 8, 150, 15).await;
     let node = node_of(&system, running.jobs()[0]).await;
     let replicas = cluster.replicas_of(node).await;
-    replicas.iter().for_each(|&replica| cluster.pause(replica));
+    for &replica in &replicas {
+        cluster.pause(replica);
+    }
     cluster.nodes()[node].drop_replicas().await;
     running.see_more().await;
     cluster.kill(node);
-    replicas.iter().for_each(|&replica| cluster.resume(replica));
+    for &replica in &replicas {
+        cluster.resume(replica);
+    }
     cluster.wait_replaced(node).await;
     cluster.restart(node).await;
     let told = running.end_told(&system).await;

@@ -93,5 +93,6 @@ pub fn new_job() -> NewJob {
         log_bytes: 4 << 20,
         idempotency: None,
         external: None,
+        cancel_on_disconnect: None,
     }
 }

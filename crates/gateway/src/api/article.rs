@@ -39,7 +39,7 @@ pub(crate) async fn process(
 ) -> Result<Response, Problem> {
     caller.must(Scope::Submit)?;
     let key = idempotency_key(&headers)?;
-    let job_id = create(&app, &caller, payload, key).await?.id;
+    let (job_id, _) = create(&app, &caller, payload, key).await?;
     let (status_url, _) = urls(app.base_url(), job_id);
     Ok((StatusCode::ACCEPTED, JsonResponse(Accepted { job_id, status_url })).into_response())
 }
@@ -50,7 +50,7 @@ async fn create(
     caller: &Caller,
     payload: Json,
     key: Option<String>,
-) -> Result<jobs::Created, Problem> {
+) -> Result<(JobId, bool), Problem> {
     let task = app.config().gateway.default_task.clone().ok_or(Problem::NoDefaultTask)?;
     jobs::create(app, &new_job(app.config(), caller, &SubmitRequest::new(task, payload), key)?).await
 }
@@ -79,7 +79,7 @@ pub(crate) async fn process_sse(
     let text = query.data.as_deref().unwrap_or("null");
     let payload =
         Json::parse(text).map_err(|error| Problem::Malformed(format!("`data` is no JSON: {error}.")))?;
-    let job = create(&app, &caller, payload, None).await?.id;
+    let (job, _) = create(&app, &caller, payload, None).await?;
     // Browsers keep the id and fire nothing: from now on a reconnect finds this job.
     let lead = Bytes::from(format!("id: {job}:0\n\n"));
     let opened = Opened { lead: Some(lead), source: Source::Log(app.hub().follow(job, Position::START)) };

@@ -44,15 +44,15 @@ pub(crate) async fn submit(
     Ok(submitted(&app, &headers, id, replayed, job.cancel_on_disconnect, token).await)
 }
 
-/// The answer to a submission.
+/// The answer to a submission that made the job `id`, or found it.
 pub(super) async fn submitted(
     app: &App,
     headers: &HeaderMap,
-    created: Created,
+    id: JobId,
+    replayed: bool,
     cancel_on_disconnect: Option<Duration>,
     lease_token: Option<Token>,
 ) -> Response {
-    let Created { id, replayed, lease_token } = created;
     let mut response = if asks_for_stream(headers) {
         stream::from_beginning(app.clone(), id, cancel_on_disconnect)
     } else {
@@ -76,13 +76,12 @@ pub(super) async fn submitted(
     response
 }
 
-/// What a submission came to.
-pub(super) struct Created {
-    pub(super) id: JobId,
-    /// The key had made it before.
-    replayed: bool,
-    /// An external job's.
-    lease_token: Option<Token>,
+/// Makes `job`, or finds the one that its key made; then it is true.
+pub(super) async fn create(app: &App, job: &NewJob) -> Result<(JobId, bool), Problem> {
+    match app.store().submit(job).await? {
+        Submitted::Created(id) => Ok((id, false)),
+        Submitted::Replayed(id) => Ok((id, true)),
+    }
 }
 
 fn accepted(app: &App, id: JobId, status: Status, lease_token: Option<Token>) -> Response {
