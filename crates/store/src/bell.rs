@@ -1,7 +1,7 @@
 //! Bells: how an idle process hears that there is work.
 
 use std::sync::LazyLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use model::{Partition, TaskName};
 
@@ -12,6 +12,9 @@ use crate::step::QUEUE;
 use crate::{Store, StoreError};
 
 static RING: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("step/ring.lua"), &[QUEUE]));
+
+/// How long Redis is asked to wait at a time: an answer shows that it is there.
+const ONE_WAIT: Duration = Duration::from_mins(3);
 
 /// How much longer than its wait a bell's reply may take before the connection counts as dead.
 const REPLY_GRACE: Duration = Duration::from_secs(2);
@@ -27,26 +30,36 @@ impl Store {
     ) -> Result<Option<TaskName>, StoreError> {
         let keys = keys_of(self.prefix(), partition)?;
         let bells: Vec<_> = tasks.iter().map(|task| keys.bell(task)).collect();
-        let mut cmd = redis::cmd("BLPOP");
-        // To Redis no wait at all is one without end.
-        cmd.arg(&bells).arg(wait.as_secs_f64().max(0.01));
+        let end = Instant::now() + wait;
         let (connection, cut) = self.router().waiting(keys.slot).await?;
         let mut waiting = Waiting(Some(connection));
         let Some(connection) = &mut waiting.0 else { return Ok(None) };
-        let reply = cmd.query_async::<Option<(String, String)>>(connection);
-        let rang = match cut.run_until_cancelled(tokio::time::timeout(wait + REPLY_GRACE, reply)).await {
-            Some(Ok(Ok(rang))) => rang,
-            Some(Ok(Err(error))) => {
-                // Maybe the server is no longer the primary.
-                self.router().confirm(keys.slot).await;
-                return Err(StoreError::Unavailable(error.to_string()));
+        // On one connection to the end: a pool asks each that it lends out whether it is well, which costs more than the wait.
+        let rang = loop {
+            // Jittered: what began together need not end together.
+            let one = ONE_WAIT.mul_f64(rand::random_range(0.8..=1.0));
+            let left = end.saturating_duration_since(Instant::now()).min(one);
+            let mut cmd = redis::cmd("BLPOP");
+            // To Redis no wait at all is one without end.
+            cmd.arg(&bells).arg(left.as_secs_f64().max(0.01));
+            let reply = cmd.query_async::<Option<(String, String)>>(connection);
+            let rang = match cut.run_until_cancelled(tokio::time::timeout(left + REPLY_GRACE, reply)).await {
+                Some(Ok(Ok(rang))) => rang,
+                Some(Ok(Err(error))) => {
+                    // Maybe the server is no longer the primary.
+                    self.router().confirm(keys.slot).await;
+                    return Err(StoreError::Unavailable(error.to_string()));
+                }
+                Some(Err(_)) => return Err(StoreError::Unavailable("no answer at the bell".into())),
+                None => return Err(StoreError::Unavailable("the bell's server doesn't answer".into())),
+            };
+            self.counters().round_trips.inc();
+            if rang.is_some() || Instant::now() >= end {
+                break rang;
             }
-            Some(Err(_)) => return Err(StoreError::Unavailable("no answer at the bell".into())),
-            None => return Err(StoreError::Unavailable("the bell's server doesn't answer".into())),
         };
         // The reply came: the connection goes back to its pool.
         drop(waiting.0.take());
-        self.counters().round_trips.inc();
         Ok(rang.and_then(|(bell, _)| bells.iter().position(|own| *own == bell)).map(|at| tasks[at].clone()))
     }
 

@@ -22,9 +22,8 @@ use crate::backoff::Backoff;
 use crate::places::{Offer, Place, Places};
 use crate::{AnyHandler, Options, WorkerMetrics};
 
-/// The longest wait at a bell, which shows that its server is there. Nobody needs to look then: for whatever is ready the sweep
-/// rings each second.
-const AT_THE_BELL: Duration = Duration::from_mins(2);
+/// The longest wait at a bell. Nobody needs to look after it: for whatever is ready the sweep rings each second.
+const AT_THE_BELL: Duration = Duration::from_mins(30);
 
 /// What all loops of a worker share.
 pub(crate) struct Workshop {
