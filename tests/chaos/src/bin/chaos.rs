@@ -140,7 +140,7 @@ async fn main() -> ExitCode {
             Err(error) => return failure(&error),
         }
     }
-    if outcomes.len() > 1 {
+    if !outcomes.is_empty() {
         print(&outcome::table(&outcomes));
     }
     verdict(&outcomes)
