@@ -117,11 +117,13 @@ pub(super) async fn all(client: &Client, ids: &[JobId], from: Start, show: Show)
     let mut follows: StreamMap<_, _> = ids.iter().map(|&id| (id, client.follow(id, from))).collect();
     let mut screen = (!json).then(|| Screen::new(ids));
     let mut exit = Exit::Done;
+    // One for the whole time: what is typed between two waits must not be lost.
+    let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
     loop {
         tokio::select! {
             // What happened to a connection comes before what came over it.
             biased;
-            _ = tokio::signal::ctrl_c() => {
+            _ = &mut interrupted => {
                 if let Some(screen) = &mut screen {
                     screen.leave();
                 }
