@@ -8,7 +8,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use service::metrics::Metrics;
-use store::{Store, StoreError};
+use store::{QueueState, Store, StoreError};
 
 /// A task, as a label. Tasks are declared in configuration, so there are few.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
@@ -68,13 +68,7 @@ impl GatewayMetrics {
     }
 
     async fn refresh_queue(&self, store: &Store, task: &TaskName) -> Result<(), StoreError> {
-        let (mut ready, mut running, mut oldest) = (0, 0, None);
-        for partition in store.partitions().await? {
-            let queue = store.queue(partition, task).await?;
-            ready += queue.ready;
-            running += queue.running;
-            oldest = [oldest, queue.oldest].into_iter().flatten().min();
-        }
+        let QueueState { ready, running, oldest, .. } = store.whole_queue(task).await?;
         let label = TaskLabel { task: task.to_string() };
         let age = oldest.map_or(0, |since| SystemClock.now().since(since).as_secs());
         for (family, value) in [(&self.ready, ready), (&self.running, running), (&self.oldest, age)] {

@@ -160,7 +160,7 @@ pub(crate) async fn poll(
     let wait = asked.or(preferred);
 
     let mut job = find(&app, &caller, id).await?;
-    app.hub().looked_at(&job).await;
+    app.hub().looked_at(id, job.status, job.cancel_on_disconnect).await;
     let known = |job: &Job| none_match_names(&headers, &etag(job));
     let asked_for_change = headers.contains_key(IF_NONE_MATCH);
     if let Some(wait) = wait

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use model::TaskName;
 use model::wire::{TaskView, TasksResponse};
 use service::config::{Scope, TaskConfig};
-use store::StoreError;
+use store::{QueueState, StoreError};
 
 use crate::App;
 use crate::owner::Caller;
@@ -60,22 +60,15 @@ fn known<'a>(
 /// How `task` stands in all partitions together. Paused in some of them only, as after a pause that failed, it counts as paused:
 /// then another call ends what was begun.
 async fn view(app: &App, task: &TaskName, declared: &TaskConfig) -> Result<TaskView, StoreError> {
-    let mut view = TaskView {
+    let QueueState { ready, oldest, running, paused } = app.store().whole_queue(task).await?;
+    Ok(TaskView {
         task: task.clone(),
-        paused: false,
-        ready: 0,
-        oldest: None,
-        running: 0,
+        paused,
+        ready,
+        oldest,
+        running,
         concurrency: declared.concurrency,
         max_running: declared.max_running,
         max_running_per_owner: declared.max_running_per_owner,
-    };
-    for partition in app.store().partitions().await? {
-        let queue = app.store().queue(partition, task).await?;
-        view.paused |= queue.paused;
-        view.ready += queue.ready;
-        view.running += queue.running;
-        view.oldest = [view.oldest, queue.oldest].into_iter().flatten().min();
-    }
-    Ok(view)
+    })
 }

@@ -1,11 +1,11 @@
 //! What the core makes of a read's answer.
 
 use model::Cursor;
-use store::{Plant, planted};
 
 use super::chain::Chain;
 use super::core::{LogCore, Wake};
 use super::page::{Page, ReadPage};
+use super::plant::unless_hushed;
 use super::read::{Heard, ReadAt, ReadOutcome, Reading};
 
 impl LogCore {
@@ -53,10 +53,7 @@ impl LogCore {
             self.ring = None;
             self.pages.clear();
         }
-        let mut chain = self.render(&page);
-        if planted(Plant::GapFillOff) && reading.settles && reading.head.is_some() {
-            chain = chain.hushed();
-        }
+        let chain = unless_hushed(self.render(&page), &reading);
         if last_word {
             self.conclude(&chain, page.last);
         } else if self.ring.as_ref().is_some_and(|ring| contradicts(ring, &chain, page.last)) {

@@ -97,16 +97,6 @@ impl Chain {
         }
     }
 
-    /// With [`store::Plant::GapFillOff`]: nothing is told but the newest event.
-    pub(crate) fn hushed(mut self) -> Self {
-        let silent = self.frames.len().saturating_sub(1);
-        for frame in self.frames.iter_mut().take(silent) {
-            self.bytes -= frame.bytes.len();
-            frame.bytes = bytes::Bytes::new();
-        }
-        self
-    }
-
     fn nth(&self, index: u64) -> Option<&Frame> {
         self.frames.get(usize::try_from(index).ok()?)
     }

@@ -9,9 +9,9 @@
 
 use std::collections::VecDeque;
 
+use bytes::Bytes;
 use model::replay::{self, Arrival};
 use model::{Cursor, Entry, EntryBody, EntryHead, Mark, Position};
-use store::{Plant, planted};
 
 use super::chain::Chain;
 use super::frame::Frame;
@@ -45,8 +45,8 @@ pub(crate) struct Wake {
 #[derive(Debug)]
 pub(crate) struct LogCore {
     pub(super) limits: Limits,
-    /// With [`Plant::DedupeOff`]: a repeat, to be told before what follows.
-    echo: Option<Frame>,
+    /// With [`store::Plant::DedupeOff`]: a repeat, to be told before what follows.
+    pub(super) echo: Option<Box<Bytes>>,
     /// The newest frames, up to the newest event known; `None` until a read has said where the log ends.
     pub(super) ring: Option<Chain>,
     /// The newest event known is terminal.
@@ -111,19 +111,13 @@ impl LogCore {
         let known = self.mark_at(entry.head.seq);
         match (replay::judge(head, &entry.head, known), &entry.body) {
             (Arrival::Repeat, body) => {
-                self.echo = body
-                    .as_ref()
-                    .filter(|_| planted(Plant::DedupeOff))
-                    .map(|body| self.frame_of(entry.head, body));
+                self.repeated(entry.head, body.as_ref());
                 Wake::default()
             }
             // A page that was read beyond the head may know better.
             (Arrival::Next, Some(body)) if known.is_none_or(|mark| mark == entry.head.mark) => {
                 let frame = self.frame_of(entry.head, body);
-                let frame = match self.echo.take() {
-                    Some(echo) => Frame { bytes: [echo.bytes, frame.bytes.clone()].concat().into(), ..frame },
-                    None => frame,
-                };
+                let frame = self.after_echo(frame);
                 self.push(frame);
                 self.tidy_ring();
                 self.wake(true, self.is_waited_for())

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{Job, LogId};
+use model::{JobId, LogId, Status};
 use tokio::time::Instant;
 
 use super::node::Node;
@@ -87,14 +87,14 @@ impl Hub {
         }
     }
 
-    /// Somebody has asked how `job` stands, which is following it for a moment.
-    pub(crate) async fn looked_at(&self, job: &Job) {
-        if job.cancel_on_disconnect.is_some()
-            && !job.status.is_terminal()
-            && let Err(error) = self.0.store.followed(job.id, Duration::ZERO).await
+    /// Somebody has asked how `job` stands, which is following it for a moment; `within` is its `cancelOnDisconnect`.
+    pub(crate) async fn looked_at(&self, job: JobId, status: Status, within: Option<Duration>) {
+        if within.is_some()
+            && !status.is_terminal()
+            && let Err(error) = self.0.store.followed(job, Duration::ZERO).await
         {
             // The job was told, and it may well be asked for again.
-            tracing::debug!(job = %job.id, %error, "that the job is followed can't be said");
+            tracing::debug!(%job, %error, "that the job is followed can't be said");
         }
     }
 }

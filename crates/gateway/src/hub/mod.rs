@@ -12,6 +12,7 @@ mod frame;
 mod keep;
 mod node;
 mod page;
+mod plant;
 mod pulse;
 mod read;
 mod reader;

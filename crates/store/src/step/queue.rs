@@ -17,20 +17,41 @@ static READ_QUEUE: LazyLock<Script> =
 /// The most owners whose jobs are counted: a metric must not hold Redis up.
 const MOST_OWNERS: u32 = 1000;
 
-/// One task's queue in one partition.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// One task's queue, in one partition or in all.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct QueueState {
-    /// Jobs that could start now (of the first thousand owners).
+    /// Jobs that could start now (of the first thousand owners of each partition).
     pub ready: u64,
     /// When the oldest of them was submitted.
     pub oldest: Option<Timestamp>,
     /// Attempts that run.
     pub running: u64,
-    /// Nothing of it starts.
+    /// Nothing of it starts; of all partitions together, in one of them at least.
     pub paused: bool,
 }
 
+impl QueueState {
+    /// This one and `other` together.
+    fn and(self, other: Self) -> Self {
+        Self {
+            ready: self.ready + other.ready,
+            oldest: [self.oldest, other.oldest].into_iter().flatten().min(),
+            running: self.running + other.running,
+            paused: self.paused || other.paused,
+        }
+    }
+}
+
 impl Store {
+    /// The queue of `task` in all partitions together.
+    pub async fn whole_queue(&self, task: &TaskName) -> Result<QueueState, StoreError> {
+        let mut whole = QueueState::default();
+        for partition in self.partitions().await? {
+            whole = whole.and(self.queue(partition, task).await?);
+        }
+        Ok(whole)
+    }
+
     /// The queue of `task` in `partition`.
     pub async fn queue(&self, partition: Partition, task: &TaskName) -> Result<QueueState, StoreError> {
         let keys = keys_of(self.prefix(), partition)?;

@@ -18,14 +18,19 @@ pub(super) async fn page(
     id: JobId,
     start: Start<Position>,
 ) -> Result<Response, Problem> {
-    let job = app.store().job(id).await?.filter(|job| job.owner == *owner).ok_or(Problem::NotFound)?;
-    app.hub().looked_at(&job).await;
     let (events, next) = match start {
         Start::Now => {
+            let job =
+                app.store().job(id).await?.filter(|job| job.owner == *owner).ok_or(Problem::NotFound)?;
+            app.hub().looked_at(id, job.status, job.cancel_on_disconnect).await;
             let next = Some(job.last_event).filter(|_| !job.status.is_terminal());
             (vec![app.hub().snapshot(job).map_err(NoPage::from)?], next)
         }
         Start::After(position) => {
+            // Not the whole job: its result may be large, and there may be many pages.
+            let job =
+                app.store().peek(id).await?.filter(|job| job.owner == *owner).ok_or(Problem::NotFound)?;
+            app.hub().looked_at(id, job.status, job.cancel_on_disconnect).await;
             let found = app.hub().page(&id.into(), position).await?.ok_or(Problem::NotFound)?;
             told(found)
         }
