@@ -52,6 +52,13 @@ async fn submissions_work_everywhere(system: &System) {
     }
 }
 
+/// All nodes are well again, all partitions take jobs, and nothing is left over.
+async fn recovers(system: &System) {
+    system.redis.cluster().wait_healthy().await;
+    submissions_work_everywhere(system).await;
+    system.nothing_grows().await;
+}
+
 #[tokio::test]
 async fn a_slot_moves_under_running_jobs_and_nobody_notices() {
     let system = start().await;
@@ -159,9 +166,7 @@ async fn a_primary_dies_under_running_jobs() {
     cluster.restart(node).await;
     let told = running.end_told(&system).await;
     println!("{told} browsers were told that Redis had lost what they had seen");
-    cluster.wait_healthy().await;
-    submissions_work_everywhere(&system).await;
-    system.nothing_grows().await;
+    recovers(&system).await;
 }
 
 #[tokio::test]
@@ -184,9 +189,7 @@ async fn what_a_dead_primary_took_with_it_is_told() {
     cluster.restart(node).await;
     let told = running.end_told(&system).await;
     assert!(told >= 2, "at both gateways the browsers of the first job at least");
-    cluster.wait_healthy().await;
-    submissions_work_everywhere(&system).await;
-    system.nothing_grows().await;
+    recovers(&system).await;
 }
 
 #[tokio::test]
@@ -202,9 +205,7 @@ async fn a_primary_stops_under_running_jobs_and_comes_back_to_find_itself_replac
     cluster.resume(node);
     let told = running.end_told(&system).await;
     println!("{told} browsers were told that Redis had lost what they had seen");
-    cluster.wait_healthy().await;
-    submissions_work_everywhere(&system).await;
-    system.nothing_grows().await;
+    recovers(&system).await;
 }
 
 #[tokio::test]

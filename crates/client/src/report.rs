@@ -205,24 +205,18 @@ impl Reporter {
 
     /// The job has failed, for good.
     pub async fn fail(&self, error: &str) -> Result<(), ReportError> {
-        self.end("fail", |lease_token, _| FailRequest {
-            lease_token,
-            batch: None,
-            error: error.to_owned(),
-            retry: false,
-        })
-        .await
+        self.end_badly(error, false).await
     }
 
     /// The attempt has failed, and another one may help. There is none for an external job: it has failed for good.
     pub async fn fail_attempt(&self, error: &str) -> Result<(), ReportError> {
-        self.end("fail", |lease_token, _| FailRequest {
-            lease_token,
-            batch: None,
-            error: error.to_owned(),
-            retry: true,
-        })
-        .await
+        self.end_badly(error, true).await
+    }
+
+    /// `retry` is the wire's: whether another attempt may help.
+    async fn end_badly(&self, error: &str, retry: bool) -> Result<(), ReportError> {
+        let error = error.to_owned();
+        self.end("fail", |lease_token, _| FailRequest { lease_token, batch: None, error, retry }).await
     }
 
     /// Gives the attempt back, uncounted, to be started by another worker; or says of a cancelled one that the work has stopped.

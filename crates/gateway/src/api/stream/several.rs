@@ -9,13 +9,13 @@ use axum::response::Response;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use model::several::{ListHash, Seen, decode, encode};
 use model::stream_token::MAX_JOBS;
-use model::{Job, JobId, Owner, Position};
+use model::{Job, JobId, LogId, Owner, Position};
 use store::{Peek, StoreError};
 
 use super::{Look, Start, StartQuery, open};
 use crate::App;
 use crate::carrier::body::{Opened, Source, as_it_is};
-use crate::hub::{Member, Several, gone_frame, snapshot_frame};
+use crate::hub::{Hub, Member, Several, gone_frame, snapshot_frame};
 use crate::owner::Viewer;
 use crate::problem::Problem;
 
@@ -73,22 +73,61 @@ fn read_query(pairs: Vec<(String, String)>) -> Result<(Vec<JobId>, StartQuery), 
     Ok((jobs, query))
 }
 
-/// What is put before the stream, and how far it has told of each job then.
-struct Lead {
-    list: ListHash,
-    seen: Vec<Seen>,
-    /// Which of them are cancelled when nobody follows them, and after how long.
-    keep: Vec<Option<Duration>>,
-    bytes: Vec<u8>,
+/// One of the jobs, at the stream's opening.
+struct Place {
+    job: JobId,
+    /// How far it was told.
+    seen: Seen,
+    /// Something of it may follow.
+    open: bool,
+    /// It is cancelled when nobody has followed it for so long.
+    within: Option<Duration>,
 }
 
-impl Lead {
-    fn id(&self) -> String {
-        encode(self.list, self.seen.iter().copied())
+/// The jobs at the stream's opening, and what is put before the stream.
+struct Opening {
+    list: ListHash,
+    places: Vec<Place>,
+    lead: Vec<u8>,
+}
+
+impl Opening {
+    fn new(jobs: &[JobId], seen: impl IntoIterator<Item = Seen>) -> Self {
+        let place = |(&job, seen)| Place { job, seen, open: false, within: None };
+        let places = jobs.iter().zip(seen).map(place).collect();
+        Self { list: ListHash::of_jobs(jobs), places, lead: Vec::new() }
     }
 
-    fn opened(self, source: Source) -> Opened {
-        Opened { lead: Some(self.bytes).filter(|lead| !lead.is_empty()).map(Into::into), source }
+    /// The id of a frame that is told now.
+    fn id(&self) -> String {
+        encode(self.list, self.places.iter().map(|place| place.seen))
+    }
+
+    /// Says that the job at `index` doesn't exist.
+    fn gone(&mut self, index: usize) {
+        self.places[index].seen = Seen::Gone;
+        let frame = gone_frame(self.places[index].job, &self.id());
+        self.lead.extend_from_slice(&frame);
+    }
+
+    /// What all of it comes to.
+    fn look(self, hub: &Hub) -> Look {
+        let Self { list, places, lead } = self;
+        let is_open = places.iter().any(|place| place.open);
+        let lead = Some(lead).filter(|lead| !lead.is_empty()).map(Into::into);
+        if !is_open && lead.is_none() {
+            return Look::Seen;
+        }
+        let member = |Place { job, seen, open, within }| {
+            if open {
+                Member::open(hub, LogId::Job(job), seen).keeping(within)
+            } else {
+                Member::over(LogId::Job(job), seen)
+            }
+        };
+        let several = || Several::of_jobs(hub, list, places.into_iter().map(member).collect());
+        let source = if is_open { Source::Several(Box::new(several())) } else { Source::Over };
+        Look::Stream(Opened { lead, source })
     }
 }
 
@@ -98,104 +137,64 @@ async fn look(
     jobs: &[JobId],
     start: &Start<Vec<Seen>>,
 ) -> Result<Look, StoreError> {
-    let list = ListHash::of_jobs(jobs);
-    let keep = vec![None; jobs.len()];
-    let (lead, open) = match start {
-        Start::After(seen) => {
-            after(app, owner, jobs, Lead { list, seen: seen.clone(), keep, bytes: Vec::new() }).await?
-        }
-        Start::Now => {
-            let seen = vec![Seen::NOTHING; jobs.len()];
-            now(app, owner, jobs, Lead { list, seen, keep, bytes: Vec::new() }).await?
-        }
+    let opening = match start {
+        Start::After(seen) => after(app, owner, Opening::new(jobs, seen.iter().copied())).await?,
+        Start::Now => now(app, owner, Opening::new(jobs, jobs.iter().map(|_| Seen::NOTHING))).await?,
     };
-    let Some(open) = open else { return Ok(Look::Absent) };
-    if open.iter().all(|open| !open) {
-        let seen_all = lead.bytes.is_empty();
-        return Ok(if seen_all { Look::Seen } else { Look::Stream(lead.opened(Source::Over)) });
-    }
-    let hub = app.hub();
-    let members =
-        jobs.iter().zip(&lead.seen).zip(open).zip(&lead.keep).map(|(((&job, &seen), open), &keep)| {
-            if open {
-                Member::open(hub, job.into(), seen).keeping(keep)
-            } else {
-                Member::over(job.into(), seen)
-            }
-        });
-    let several = Several::of_jobs(hub, list, members.collect());
-    Ok(Look::Stream(lead.opened(Source::Several(Box::new(several)))))
+    Ok(opening.map_or(Look::Absent, |opening| opening.look(app.hub())))
 }
 
-/// Which of the jobs go on from where the client is; `None` if it can see none of them.
-async fn after(
-    app: &App,
-    owner: &Owner,
-    jobs: &[JobId],
-    mut lead: Lead,
-) -> Result<(Lead, Option<Vec<bool>>), StoreError> {
-    let asked = jobs.iter().copied().map(|job| app.store().peek(job));
-    let found: Vec<Option<Peek>> = stream::iter(asked)
-        .buffered(AT_ONCE)
-        .map_ok(|peek| peek.filter(|peek| peek.owner == *owner))
-        .try_collect()
-        .await?;
-    if found.iter().all(Option::is_none) {
-        return Ok((lead, None));
-    }
-    let mut open = vec![false; jobs.len()];
-    for (index, (&job, found)) in jobs.iter().zip(found).enumerate() {
-        match (found, lead.seen[index]) {
+/// What `asked` finds, in its order, but for what `is_own` says is somebody else's; `None` if nothing is left.
+async fn found<T, F>(
+    asked: impl Iterator<Item = F>,
+    is_own: impl Fn(&T) -> bool,
+) -> Result<Option<Vec<Option<T>>>, StoreError>
+where
+    F: Future<Output = Result<Option<T>, StoreError>>,
+{
+    let all = stream::iter(asked).buffered(AT_ONCE).map_ok(|found| found.filter(&is_own));
+    let all: Vec<_> = all.try_collect().await?;
+    Ok(Some(all).filter(|all| all.iter().any(Option::is_some)))
+}
+
+/// Where the client goes on from in each of the jobs; `None` if it can see none of them.
+async fn after(app: &App, owner: &Owner, mut opening: Opening) -> Result<Option<Opening>, StoreError> {
+    let jobs: Vec<_> = opening.places.iter().map(|place| place.job).collect();
+    let asked = jobs.into_iter().map(|job| app.store().peek(job));
+    let Some(found) = found(asked, |peek: &Peek| peek.owner == *owner).await? else { return Ok(None) };
+    for (index, found) in found.into_iter().enumerate() {
+        let place = &mut opening.places[index];
+        match (found, place.seen) {
             (_, Seen::Gone) => {}
-            (None, Seen::UpTo(_)) => {
-                lead.seen[index] = Seen::Gone;
-                let frame = gone_frame(job, &lead.id());
-                lead.bytes.extend_from_slice(&frame);
-            }
+            (None, Seen::UpTo(_)) => opening.gone(index),
             (Some(Peek { status, last, cancel_on_disconnect, .. }), Seen::UpTo(cursor)) => {
-                lead.keep[index] = cancel_on_disconnect;
-                open[index] = !(status.is_terminal() && Position::from(cursor).is(last));
+                place.within = cancel_on_disconnect;
+                place.open = !(status.is_terminal() && Position::from(cursor).is(last));
             }
         }
     }
-    Ok((lead, Some(open)))
+    Ok(Some(opening))
 }
 
 /// The same, after a snapshot of each.
-async fn now(
-    app: &App,
-    owner: &Owner,
-    jobs: &[JobId],
-    mut lead: Lead,
-) -> Result<(Lead, Option<Vec<bool>>), StoreError> {
-    let asked = jobs.iter().copied().map(|job| app.store().job(job));
-    let found: Vec<Option<Job>> = stream::iter(asked)
-        .buffered(AT_ONCE)
-        .map_ok(|job| job.filter(|job| job.owner == *owner))
-        .try_collect()
-        .await?;
-    if found.iter().all(Option::is_none) {
-        return Ok((lead, None));
-    }
-    let mut open = vec![false; jobs.len()];
-    for (index, (&id, found)) in jobs.iter().zip(found).enumerate() {
-        let frame = match found {
-            None => {
-                lead.seen[index] = Seen::Gone;
-                gone_frame(id, &lead.id())
-            }
-            Some(job) => {
-                lead.seen[index] = Seen::UpTo(job.last_event);
-                lead.keep[index] = job.cancel_on_disconnect;
-                open[index] = !job.status.is_terminal();
-                let json =
-                    app.hub().snapshot(job).map_err(|error| StoreError::Unreadable(error.to_string()))?;
-                snapshot_frame(&json, lead.id())
-            }
+async fn now(app: &App, owner: &Owner, mut opening: Opening) -> Result<Option<Opening>, StoreError> {
+    let jobs: Vec<_> = opening.places.iter().map(|place| place.job).collect();
+    let asked = jobs.into_iter().map(|job| app.store().job(job));
+    let Some(found) = found(asked, |job: &Job| job.owner == *owner).await? else { return Ok(None) };
+    for (index, found) in found.into_iter().enumerate() {
+        let Some(job) = found else {
+            opening.gone(index);
+            continue;
         };
-        lead.bytes.extend_from_slice(&frame);
+        let place = &mut opening.places[index];
+        place.seen = Seen::UpTo(job.last_event);
+        place.within = job.cancel_on_disconnect;
+        place.open = !job.status.is_terminal();
+        let json = app.hub().snapshot(job).map_err(|error| StoreError::Unreadable(error.to_string()))?;
+        let frame = snapshot_frame(&json, opening.id());
+        opening.lead.extend_from_slice(&frame);
     }
-    Ok((lead, Some(open)))
+    Ok(Some(opening))
 }
 
 #[cfg(test)]
