@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use model::TaskName;
+use model::{RunLimits, TaskName};
 use service::config::{Config, DurabilityConfig, Runs};
-use store::{Durability, Replication, RunLimits, SweepOptions, TargetError};
+use store::{Durability, Replication, SweepOptions, TargetError};
 use worker::{AnyHandler, Exec};
 
 /// A task that this binary can't run.
@@ -71,9 +71,7 @@ fn task_concurrency(config: &Config) -> HashMap<TaskName, usize> {
 
 /// How many jobs of each task may run over the whole fleet.
 fn run_limits(config: &Config) -> HashMap<TaskName, RunLimits> {
-    let limits = config.tasks.iter().map(|(name, task)| {
-        (name.clone(), RunLimits { fleet: task.max_running, per_owner: task.max_running_per_owner })
-    });
+    let limits = config.tasks.iter().map(|(name, task)| (name.clone(), task.run_limits()));
     limits.filter(|(_, limits)| *limits != RunLimits::default()).collect()
 }
 

@@ -6,8 +6,8 @@
 mod bench;
 
 use bench::{Bench, done, failed, new_job, owner, text};
-use model::Status;
-use store::{DeleteError, Idempotency, NewJob, RunLimits, SubmitError, WorkError};
+use model::{RunLimits, Status};
+use store::{DeleteError, Idempotency, NewJob, SubmitError, WorkError};
 
 /// The keys that name `what`, without their prefix.
 async fn naming(bench: &Bench, what: &str) -> Vec<String> {

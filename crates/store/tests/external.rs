@@ -8,10 +8,8 @@ mod bench;
 use std::time::Duration;
 
 use bench::{Bench, LEASE, done, failed, new_job, owner, retry, task, text, token};
-use model::{ErrorCode, JobId, Status, Timestamp};
-use store::{
-    CancelError, External, Idempotency, Lease, NewJob, RunLimits, SubmitError, Submitted, WorkError,
-};
+use model::{ErrorCode, JobId, RunLimits, Status, Timestamp};
+use store::{CancelError, External, Idempotency, Lease, NewJob, SubmitError, Submitted, WorkError};
 
 /// Longer than a worker's, so that it shows which of them holds.
 const OWN: Duration = Duration::from_mins(2);

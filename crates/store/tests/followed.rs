@@ -8,8 +8,8 @@ mod bench;
 use std::time::Duration;
 
 use bench::{Bench, done, new_job, owner, retry};
-use model::{ErrorCode, JobId, Status};
-use store::{NewJob, RunLimits};
+use model::{ErrorCode, JobId, RunLimits, Status};
+use store::NewJob;
 
 const WITHIN: Duration = Duration::from_secs(10);
 

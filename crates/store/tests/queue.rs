@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bench::{Bench, LEASE, SWEEP, done, new_job, owner, retry, task, token};
-use model::{ErrorCode, JobId, Owner, Partition, Priority, Status};
-use store::{Claimable, Claimed, NewJob, Retry, RunLimits, Swept};
+use model::{ErrorCode, JobId, Owner, Partition, Priority, RunLimits, Status};
+use store::{Claimable, Claimed, NewJob, Retry, Swept};
 use tokio::task::JoinSet;
 
 fn of(owner: &str) -> NewJob {

@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use model::TaskName;
-use store::RunLimits;
+use model::{RunLimits, TaskName};
 
 /// Times and limits of a worker; the defaults are those of `config/jobcast.toml`, `[worker]` and `[jobs]`.
 #[derive(Clone, Debug, PartialEq, Eq)]

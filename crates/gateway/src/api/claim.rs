@@ -10,12 +10,11 @@ use axum::response::{IntoResponse, Response};
 use model::wire::{ClaimRequest, ClaimResponse};
 use model::{Partition, TaskName, Token};
 use serde::Deserialize;
-use service::config::Scope;
+use service::config::{Scope, TaskConfig};
 use store::{Claimable, Claimed, Lease, StoreError};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-use super::limits::run_limits;
 use crate::App;
 use crate::body::JsonBody;
 use crate::carrier::guarded::Guarded;
@@ -127,7 +126,7 @@ async fn claim_in(
 ) -> Result<Option<Claimed>, StoreError> {
     let token = Token::from_random(rand::random());
     let declared = &app.config().tasks;
-    let limits = |task| declared.get(task).map(run_limits).unwrap_or_default();
+    let limits = |task| declared.get(task).map(TaskConfig::run_limits).unwrap_or_default();
     let tasks: Vec<_> =
         tasks.iter().map(|task| Claimable { task: task.clone(), limits: limits(task) }).collect();
     app.store().claim(partition, &tasks, token, app.config().jobs.lease).await

@@ -6,7 +6,6 @@ mod cors;
 mod ended;
 mod external;
 mod jobs;
-mod limits;
 mod list;
 mod new_job;
 mod path;

@@ -8,7 +8,6 @@ use service::config::{Config, JobsConfig, TaskConfig};
 use store::{Idempotency, NewJob, Retry};
 
 use super::external::external;
-use super::limits::run_limits;
 use crate::owner::Caller;
 use crate::problem::Problem;
 
@@ -64,7 +63,7 @@ pub(super) fn new_job(
             first: task.retry_delay.unwrap_or(limits.retry_delay),
             longest: limits.max_retry_delay,
         },
-        limits: run_limits(task),
+        limits: task.run_limits(),
         cancel_on_disconnect: times.cancel_on_disconnect,
         timeout: times.timeout,
         deadline: times.deadline,

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use model::RunLimits;
 use serde::Deserialize;
 
 use super::size::Size;
@@ -99,6 +100,13 @@ enum BadTask {
     EmptyCommand,
     #[error("an empty `handler`; allowed: the name of a built-in handler")]
     EmptyHandler,
+}
+
+impl TaskConfig {
+    /// How many of its jobs may run at once, over all workers.
+    pub fn run_limits(&self) -> RunLimits {
+        RunLimits { fleet: self.max_running, per_owner: self.max_running_per_owner }
+    }
 }
 
 impl TryFrom<Written> for TaskConfig {

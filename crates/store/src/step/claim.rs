@@ -3,17 +3,32 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use model::{JobId, Json, Owner, Partition, Status, TaskName, Timestamp, Token};
+use model::{JobId, Json, Owner, Partition, RunLimits, Status, TaskName, Timestamp, Token};
 
 use super::reply::{Reply, unreadable};
 use super::{ALL, Lease, millis, random_word};
 use crate::connect::Request;
 use crate::keys::keys_of;
-use crate::limits::Claimable;
 use crate::script::Script;
 use crate::{Store, StoreError};
 
 static CLAIM: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("claim.lua"), ALL));
+
+/// A task that a worker takes jobs of.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Claimable {
+    /// Its name.
+    pub task: TaskName,
+    /// How many of it may run.
+    pub limits: RunLimits,
+}
+
+impl From<TaskName> for Claimable {
+    /// Without limits.
+    fn from(task: TaskName) -> Self {
+        Self { task, limits: RunLimits::default() }
+    }
+}
 
 /// A job that was claimed.
 #[derive(Clone, PartialEq, Debug)]

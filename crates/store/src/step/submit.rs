@@ -3,13 +3,12 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use model::{Clock, JobId, Json, Owner, Partition, Priority, SystemClock, TaskName, Token};
+use model::{Clock, JobId, Json, Owner, Partition, Priority, RunLimits, SystemClock, TaskName, Token};
 
 use super::reply::{Reply, unreadable};
 use super::{ALL, millis, random_word};
 use crate::connect::{Acknowledged, Request};
 use crate::keys::{Keys, keys_of};
-use crate::limits::RunLimits;
 use crate::script::Script;
 use crate::{Store, StoreError};
 

@@ -11,8 +11,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use model::{ErrorCode, JobId, Json, Owner, Priority, Report, Status, TaskName, Timestamp, Token};
-use store::{Claimed, End, NewJob, Options, Retry, RunLimits, Store, Submitted, SweepOptions, Swept, Target};
+use model::{ErrorCode, JobId, Json, Owner, Priority, Report, RunLimits, Status, TaskName, Timestamp, Token};
+use store::{Claimed, End, NewJob, Options, Retry, Store, Submitted, SweepOptions, Swept, Target};
 use testkit::redis::RedisServer;
 
 pub(crate) const LEASE: Duration = Duration::from_secs(30);

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use model::{Report, TaskName, Token};
+use model::{Report, RunLimits, TaskName, Token};
 use serde_json::Value;
-use store::{Claimable, Claimed, End, Lease, RunLimits, WorkError};
+use store::{Claimable, Claimed, End, Lease, WorkError};
 
 use crate::op::Most;
 use crate::snapshot::Snapshot;

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use model::report::Percent;
-use model::{ErrorCode, Json, Priority, Report};
+use model::{ErrorCode, Json, Priority, Report, RunLimits};
 use proptest::prelude::*;
-use store::{End, Idempotency, NewJob, Retry, RunLimits};
+use store::{End, Idempotency, NewJob, Retry};
 
 /// How long an ended job is kept.
 pub(crate) const RETENTION: Duration = Duration::from_mins(10);

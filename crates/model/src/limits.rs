@@ -1,6 +1,6 @@
 //! How many jobs of a task may run at once, over all partitions.
 
-use model::{Partition, TaskName};
+use crate::Partition;
 
 /// Limits of one task; `None` is no limit. Each is at least 1.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -11,31 +11,15 @@ pub struct RunLimits {
     pub per_owner: Option<u32>,
 }
 
-/// A task that a worker takes jobs of.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Claimable {
-    /// Its name.
-    pub task: TaskName,
-    /// How many of it may run.
-    pub limits: RunLimits,
-}
-
-impl From<TaskName> for Claimable {
-    /// Without limits.
-    fn from(task: TaskName) -> Self {
-        Self { task, limits: RunLimits::default() }
-    }
-}
-
 impl RunLimits {
-    /// In how many of `partitions` the task's jobs live: no more than may run, so that the limit can be divided exactly.
-    pub(crate) fn homes(self, partitions: u16) -> u16 {
+    /// In how many of `partitions`, from 1, the task's jobs live: no more than may run, so that the limit can be divided exactly.
+    pub fn homes(self, partitions: u16) -> u16 {
         let most = self.fleet.unwrap_or(u32::MAX).min(self.per_owner.unwrap_or(u32::MAX));
         partitions.min(u16::try_from(most).unwrap_or(u16::MAX)).max(1)
     }
 
     /// The part of these limits that is `partition`'s, of `partitions`; `None` where no job of the task lives.
-    pub(crate) fn share(self, partition: Partition, partitions: u16) -> Option<Self> {
+    pub fn share(self, partition: Partition, partitions: u16) -> Option<Self> {
         let homes = self.homes(partitions);
         let part = |limit: u32| {
             let (whole, rest) = (limit / u32::from(homes), limit % u32::from(homes));
