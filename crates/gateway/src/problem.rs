@@ -64,8 +64,6 @@ pub(crate) enum Problem {
     UnsupportedMediaType,
     #[error("There is no task `{0}`; the tasks are: {1}.")]
     UnknownTask(String, String),
-    #[error("The field `{0}` is not served by this version; leave it out.")]
-    Unsupported(&'static str),
     #[error("{0}")]
     OutOfRange(String),
     #[error("The Idempotency-Key was used with another request, which made job {0}; use a new key.")]
@@ -129,7 +127,6 @@ impl Problem {
                 (S::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Unsupported media type")
             }
             Self::UnknownTask(..) => (S::UNPROCESSABLE_ENTITY, "unknown-task", "Unknown task"),
-            Self::Unsupported(_) => (S::UNPROCESSABLE_ENTITY, "unsupported", "Not served"),
             Self::OutOfRange(_) => (S::UNPROCESSABLE_ENTITY, "out-of-range", "Out of range"),
             Self::IdempotencyMismatch(_) => {
                 (S::UNPROCESSABLE_ENTITY, "idempotency-mismatch", "Idempotency-Key used before")

@@ -17,6 +17,7 @@ pub mod report;
 pub mod several;
 pub mod stream_token;
 pub mod token;
+pub mod webhook;
 pub mod wire;
 
 pub use clock::{Clock, SystemClock, Timestamp};

@@ -25,6 +25,7 @@ mod store_url;
 mod stream;
 mod tasks;
 mod value;
+mod webhooks;
 mod worker;
 
 pub use auth::{AuthConfig, AuthKey, KeyHash, Scope, TokenKey};
@@ -40,6 +41,7 @@ pub use store::{DurabilityConfig, KeyPrefix, StoreConfig};
 pub use store_url::{BadUrl, StoreForm, StoreUrl};
 pub use stream::StreamConfig;
 pub use tasks::{Command, Runs, TaskConfig};
+pub use webhooks::{CourierConfig, OwnerWebhooks, WebhooksConfig};
 pub use worker::WorkerConfig;
 
 /// The whole configuration. Its default is what runs without any file: no keys, no tasks.
@@ -58,6 +60,10 @@ pub struct Config {
     pub jobs: JobsConfig,
     /// How a worker runs attempts.
     pub worker: WorkerConfig,
+    /// How the ends of jobs are told.
+    pub webhooks: WebhooksConfig,
+    /// How a courier tells them.
+    pub courier: CourierConfig,
     /// The tasks, by name.
     pub tasks: BTreeMap<TaskName, TaskConfig>,
     /// How `jobcast dev` sets itself up.

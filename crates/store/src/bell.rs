@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use model::{Partition, TaskName};
 
 use crate::connect::Request;
-use crate::keys::keys_of;
+use crate::keys::{Keys, keys_of};
 use crate::script::Script;
 use crate::step::QUEUE;
 use crate::{Store, StoreError};
@@ -30,6 +30,24 @@ impl Store {
     ) -> Result<Option<TaskName>, StoreError> {
         let keys = keys_of(self.prefix(), partition)?;
         let bells: Vec<_> = tasks.iter().map(|task| keys.bell(task)).collect();
+        let rang = self.wait_at(&keys, &bells, wait).await?;
+        Ok(rang.map(|at| tasks[at].clone()))
+    }
+
+    /// Waits until a delivery of `partition` is due, for `wait` at most: whether the bell rang. Those that wait for their time
+    /// ring no bell: [`DueDeliveries::next`](crate::DueDeliveries::next) says when. Uses a connection of its own meanwhile.
+    pub async fn wait_for_due(&self, partition: Partition, wait: Duration) -> Result<bool, StoreError> {
+        let keys = keys_of(self.prefix(), partition)?;
+        Ok(self.wait_at(&keys, &[keys.due_bell()], wait).await?.is_some())
+    }
+
+    /// Waits at `bells`, for `wait` at most: which of them rang.
+    async fn wait_at(
+        &self,
+        keys: &Keys,
+        bells: &[String],
+        wait: Duration,
+    ) -> Result<Option<usize>, StoreError> {
         let end = Instant::now() + wait;
         let (connection, cut) = self.router().waiting(keys.slot).await?;
         let mut waiting = Waiting(Some(connection));
@@ -41,7 +59,7 @@ impl Store {
             let left = end.saturating_duration_since(Instant::now()).min(one);
             let mut cmd = redis::cmd("BLPOP");
             // To Redis no wait at all is one without end.
-            cmd.arg(&bells).arg(left.as_secs_f64().max(0.01));
+            cmd.arg(bells).arg(left.as_secs_f64().max(0.01));
             let reply = cmd.query_async::<Option<(String, String)>>(connection);
             let rang = match cut.run_until_cancelled(tokio::time::timeout(left + REPLY_GRACE, reply)).await {
                 Some(Ok(Ok(rang))) => rang,
@@ -60,7 +78,7 @@ impl Store {
         };
         // The reply came: the connection goes back to its pool.
         drop(waiting.0.take());
-        Ok(rang.and_then(|(bell, _)| bells.iter().position(|own| *own == bell)).map(|at| tasks[at].clone()))
+        Ok(rang.and_then(|(bell, _)| bells.iter().position(|own| *own == bell)))
     }
 
     /// Rings for one idle worker of `task`: for a caller that took a ring and can't use it.

@@ -1,5 +1,6 @@
 //! The names of keys and channels. Scripts make the same names from the same prefix.
 
+use model::webhook::DeliveryId;
 use model::{JobId, LogId, Owner, Partition, TaskName};
 
 use crate::StoreError;
@@ -51,6 +52,30 @@ impl Keys {
             LogId::Job(id) => self.name(format_args!("live:{id}")),
             LogId::Feed(_, owner) => self.name(format_args!("feedlive:{owner}")),
         }
+    }
+
+    pub(crate) fn delivery(&self, id: DeliveryId) -> String {
+        self.name(format_args!("delivery:{id}"))
+    }
+
+    /// What a job's deliveries send.
+    pub(crate) fn body(&self, id: JobId) -> String {
+        self.name(format_args!("body:{id}"))
+    }
+
+    /// The deliveries that aren't settled, by time.
+    pub(crate) fn due(&self) -> String {
+        self.name("due")
+    }
+
+    /// An owner's dead letters, by time.
+    pub(crate) fn dead_of(&self, owner: &Owner) -> String {
+        self.name(format_args!("deadof:{owner}"))
+    }
+
+    /// What wakes an idle courier. No task has this name.
+    pub(crate) fn due_bell(&self) -> String {
+        self.name("bell:!due")
     }
 
     pub(crate) fn bell(&self, task: &TaskName) -> String {

@@ -16,6 +16,8 @@
 //!             full hash: tasks that a claim found at their limit, and that limit
 //!  pause  ──► paused set of tasks: nothing of them starts
 //!  sweep  ──► deadlines, unfollowed, expiry zsets by time;  sweeper hash;  tasks set
+//!  an end ──► delivery:<id> hash, body:<jobId> string, due zset by time ── bell:!due wakes a courier
+//!  courier ─► claim:<token> → deliveries;  deadof:<owner> zset by time: dead letters
 //!  delete ──► deleted:<id>  string: the call that deleted it, so that its repeat is known
 //! ```
 //!
@@ -54,12 +56,17 @@ pub use partition_count::{GrowError, PartitionCounts};
 pub use plant::{Plant, planted};
 pub use step::cancel::CancelError;
 pub use step::claim::{Claimable, Claimed};
+pub use step::dead_letters::{BadPlace, DeadLetterPlace, DeadLetters, DeadLettersQuery};
 pub use step::delete::DeleteError;
+pub use step::deliveries::{Delivery, Webhook, WebhookSecret};
+pub use step::due::{Due, DueDeliveries, DueOptions};
 pub use step::end::{End, Ended};
 pub use step::list::{ListQuery, Listed};
 pub use step::past::Past;
 pub use step::queue::QueueState;
 pub use step::read::{LogRead, Peek};
+pub use step::replay::ReplayError;
+pub use step::settle::{Outcome, Settled};
 pub use step::submit::{External, Idempotency, NewJob, Retry, SubmitError, Submitted};
 pub use step::sweep::Swept;
 pub use step::{Batch, Held, Lease};

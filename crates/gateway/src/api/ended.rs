@@ -35,13 +35,14 @@ pub(crate) async fn retry(
         Status::Completed => return Err(Problem::JobCompleted),
         living @ (Status::Pending | Status::Processing) => return Err(Problem::JobLiving(living.as_str())),
     }
+    let webhooks = past.webhooks.clone();
     let request = again(past, &app.config().jobs);
     external::answerable(&request, &headers)?;
     let idempotency = key.map(|key| Idempotency {
         key: model::fingerprint::sha256(key.as_bytes()),
         fingerprint: fingerprint(id),
     });
-    let job = NewJob { idempotency, ..new_job(app.config(), &caller, &request, None)? };
+    let job = NewJob { idempotency, webhooks, ..new_job(app.config(), &caller, &request, None)? };
     let (id, replayed) = jobs::create(&app, &job).await?;
     let token = external::token(&app, &job, id, replayed).await?;
     Ok(jobs::submitted(&app, &headers, id, replayed, job.cancel_on_disconnect, token).await)

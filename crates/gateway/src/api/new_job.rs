@@ -25,9 +25,6 @@ pub(super) fn new_job(
     key: Option<String>,
 ) -> Result<NewJob, Problem> {
     let limits = &config.jobs;
-    if let Some(field) = request.unsupported() {
-        return Err(Problem::Unsupported(field));
-    }
     let Some(task) = config.tasks.get(&request.task) else {
         return Err(Problem::unknown_task(&request.task, config));
     };
@@ -73,6 +70,7 @@ pub(super) fn new_job(
         log_bytes: task.log_bytes.unwrap_or(limits.log_bytes).as_u64(),
         idempotency,
         external: external(request, limits)?,
+        webhooks: Vec::new(),
     })
 }
 

@@ -1,14 +1,16 @@
 //! The JSON of the HTTP API. Apart from the inner types on purpose: these are fixed.
 
+mod delivery;
 mod job;
 mod seconds;
 mod submit;
 mod tasks;
 mod work;
 
+pub use delivery::{AttemptView, DeadLetterList, DeliveryList, DeliveryStatus, DeliveryView};
 pub use job::{Accepted, FeedSnapshot, JobList, JobView, Snapshot, SnapshotReason, urls};
 pub use seconds::{BadSeconds, Seconds};
-pub use submit::{ExternalLease, ExternalRequest, SubmitRequest};
+pub use submit::{ExternalLease, ExternalRequest, SubmitRequest, WebhookRequest};
 pub use tasks::{TaskView, TasksResponse};
 pub use work::{
     ClaimRequest, ClaimResponse, CompleteRequest, FailRequest, LeaseRequest, LeaseResponse, OutputItem,

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Seconds;
+use crate::webhook::Secret;
 use crate::{Json, Priority, TaskName};
 
 /// The body of `POST /api/jobs`.
@@ -25,8 +26,8 @@ pub struct SubmitRequest {
     pub max_attempts: Option<i64>,
     /// A JSON object, kept and shown with the job.
     pub metadata: Option<serde_json::Map<String, serde_json::Value>>,
-    /// Not served yet.
-    pub webhook: Option<Json>,
+    /// Who is told when it ends. Without it: the owner's endpoints, where configuration has some.
+    pub webhook: Option<WebhookRequest>,
     /// How long from submission on it may not start.
     pub delay: Option<Seconds>,
     /// How urgent it is among its owner's jobs of the task.
@@ -55,6 +56,16 @@ pub struct ExternalLease {
     pub lease: Seconds,
 }
 
+/// Where a job's end is told.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct WebhookRequest {
+    /// The receiver's URL.
+    pub url: String,
+    /// What deliveries are signed with; without it, the secrets that configuration has for the owner.
+    pub secret: Option<Secret>,
+}
+
 impl SubmitRequest {
     /// A request for `task` with `payload`, everything else left to the defaults.
     pub fn new(task: TaskName, payload: Json) -> Self {
@@ -78,11 +89,6 @@ impl SubmitRequest {
     /// Whether the job is external.
     pub fn is_external(&self) -> bool {
         !matches!(self.external, None | Some(ExternalRequest::Is(false)))
-    }
-
-    /// The first field present that this version knows and doesn't serve.
-    pub fn unsupported(&self) -> Option<&'static str> {
-        self.webhook.is_some().then_some("webhook")
     }
 }
 
@@ -127,12 +133,23 @@ mod tests {
     }
 
     #[test]
-    fn fields_not_served_are_named() {
-        let request: SubmitRequest = serde_json::from_str(r#"{"task":"a","webhook":{}}"#).unwrap();
-        assert_eq!(request.unsupported(), Some("webhook"));
+    fn a_webhook_has_a_url_and_maybe_a_secret() {
+        let of = |text: &str| {
+            serde_json::from_str::<SubmitRequest>(&format!(r#"{{"task":"a","webhook":{text}}}"#))
+        };
+        let request = of(r#"{"url":"https://x/","secret":"hush"}"#).unwrap();
+        assert!(request.webhook.as_ref().unwrap().secret.is_some());
+        assert!(!format!("{request:?}").contains("hush"), "{request:?}");
+        assert!(of(r#"{"url":"https://x/"}"#).unwrap().webhook.unwrap().secret.is_none());
+        for bad in [r#"{}"#, r#""https://x/""#, r#"{"url":"x","secrets":[]}"#, r#"{"url":"x","secret":""}"#] {
+            assert!(of(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_time_may_have_a_fraction() {
         let request: SubmitRequest =
             serde_json::from_str(r#"{"task":"a","payload":null,"timeout":0.5}"#).unwrap();
-        assert_eq!(request.unsupported(), None);
         assert_eq!(request.timeout.unwrap().get(), Ok(Duration::from_millis(500)));
     }
 }

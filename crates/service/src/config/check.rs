@@ -48,6 +48,12 @@ fn times(config: &Config) -> Result<(), Clash> {
         ("jobs.deadline", jobs.deadline, "jobs.max_deadline", jobs.max_deadline),
         ("jobs.retention", jobs.retention, "jobs.max_retention", jobs.max_retention),
         ("jobs.retry_delay", jobs.retry_delay, "jobs.max_retry_delay", jobs.max_retry_delay),
+        (
+            "webhooks.retry_delay",
+            config.webhooks.retry_delay,
+            "webhooks.max_retry_delay",
+            config.webhooks.max_retry_delay,
+        ),
         ("jobs.poll_min", jobs.poll_min, "jobs.poll_max", jobs.poll_max),
         ("stream.heartbeat_jitter", stream.heartbeat_jitter, "stream.heartbeat", stream.heartbeat),
     ] {

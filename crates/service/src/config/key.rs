@@ -57,10 +57,13 @@ impl Key {
             Some(Part::Name(name)) => name.as_str(),
             _ => "",
         };
-        // `store` and `auth` as a whole too: a mistyped override could have put anything there.
+        // `store`, `auth` and `webhooks` as a whole too: a mistyped override could have put anything there.
         match name(0) {
             "auth" => name(1) != "anonymous" && !matches!(name(3), "owner" | "scopes"),
             "store" => matches!(name(1), "" | "url"),
+            "webhooks" => {
+                matches!(name(1), "" | "encryption_keys") || name(1) == "owners" && name(3) != "endpoints"
+            }
             _ => false,
         }
     }

@@ -38,7 +38,7 @@ fn a_bad_file_names_place_key_and_what_is_allowed() {
         ),
         (
             "[strem]",
-            "f:1:2: unknown key `strem`; allowed here: store, auth, gateway, stream, jobs, worker, tasks, dev, log",
+            "f:1:2: unknown key `strem`; allowed here: store, auth, gateway, stream, jobs, worker, webhooks, courier, tasks, dev, log",
         ),
         (
             "[stream]\nheartbeat = 15",

@@ -1,12 +1,16 @@
 //! Steps: atomic changes, one script each. A step may be sent twice, and a repeat answers as the first time.
 //!
 //! Each step has two files: `<step>.lua` does it, `<step>.rs` calls it and reads the reply. The parts that scripts share
-//! are in `common/`, in the order in which they build on each other: clock, log, job, feed, queue, end; and page, which reads.
+//! are in `common/`, in the order in which they build on each other: clock, log, job, feed, queue, deliver, end; settled,
+//! of deliveries; and page, which reads.
 
 pub(crate) mod append;
 pub(crate) mod cancel;
 pub(crate) mod claim;
+pub(crate) mod dead_letters;
 pub(crate) mod delete;
+pub(crate) mod deliveries;
+pub(crate) mod due;
 pub(crate) mod end;
 pub(crate) mod followed;
 pub(crate) mod list;
@@ -16,7 +20,9 @@ pub(crate) mod queue;
 pub(crate) mod read;
 pub(crate) mod release;
 pub(crate) mod renew;
+pub(crate) mod replay;
 mod reply;
+pub(crate) mod settle;
 mod start;
 pub(crate) mod submit;
 pub(crate) mod sweep;
@@ -33,9 +39,11 @@ pub(crate) const LOG: &str = include_str!("common/log.lua");
 pub(crate) const FEED: &str = include_str!("common/feed.lua");
 pub(crate) const PAGE: &str = include_str!("common/page.lua");
 pub(crate) const QUEUE: &str = include_str!("common/queue.lua");
+pub(crate) const DELIVER: &str = include_str!("common/deliver.lua");
 pub(crate) const END: &str = include_str!("common/end.lua");
+pub(crate) const SETTLED: &str = include_str!("common/settled.lua");
 /// What every step needs that changes where a job stands.
-pub(crate) const ALL: &[&str] = &[CLOCK, JOB, LOG, FEED, QUEUE, END];
+pub(crate) const ALL: &[&str] = &[CLOCK, JOB, LOG, FEED, QUEUE, DELIVER, END];
 
 /// A worker's right to an attempt, as every call of the attempt carries it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

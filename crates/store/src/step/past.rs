@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use model::{JobId, Json, Owner, Priority, Status, TaskName};
 
+use super::deliveries::{Webhook, read_targets};
 use super::reply::{Reply, unreadable};
 use crate::connect::Request;
 use crate::keys::keys_of;
@@ -36,6 +37,8 @@ pub struct Past {
     pub cancel_on_disconnect: Option<Duration>,
     /// It was an external one, with this lease.
     pub external: Option<Duration>,
+    /// Who was to be told of its end.
+    pub webhooks: Vec<Webhook>,
 }
 
 const FIELDS: &[&str] = &[
@@ -54,6 +57,7 @@ const FIELDS: &[&str] = &[
     "retention",
     "disconnectMs",
     "external",
+    "webhooks",
 ];
 
 impl Store {
@@ -90,6 +94,7 @@ impl Store {
             retention: Duration::from_millis(reply.parse()?),
             cancel_on_disconnect: reply.millis_if_any()?,
             external: reply.millis_if_any()?,
+            webhooks: read_targets(&reply.text_if_any()?.unwrap_or_default())?,
         }))
     }
 }

@@ -124,6 +124,26 @@ fn read_fields(job: JobId, value: Value) -> Result<Option<Job>, StoreError> {
     read_job(job, &Fields(fields.collect()))
 }
 
+/// A job as its deliveries tell it: each field's name, length and bytes.
+pub(super) fn read_told(job: JobId, told: &[u8]) -> Result<Job, StoreError> {
+    let bad = || unreadable(&"a delivery's body");
+    let (mut fields, mut rest) = (HashMap::new(), told);
+    while !rest.is_empty() {
+        let end = rest.iter().position(|&byte| byte == b'\n').ok_or_else(bad)?;
+        let (head, after) = rest.split_at(end);
+        let (name, length) =
+            std::str::from_utf8(head).ok().and_then(|head| head.split_once(' ')).ok_or_else(bad)?;
+        let length: usize = length.parse().map_err(|_| bad())?;
+        let (value, after) =
+            after.get(1..).and_then(|after| after.split_at_checked(length)).ok_or_else(bad)?;
+        if let Some(known) = JOB_FIELDS.iter().find(|known| **known == name) {
+            fields.insert(*known, String::from_utf8_lossy(value).into_owned());
+        }
+        rest = after;
+    }
+    read_job(job, &Fields(fields))?.ok_or_else(bad)
+}
+
 fn peek_command(key: &str) -> redis::Cmd {
     let mut cmd = redis::cmd("HMGET");
     cmd.arg(key).arg(&["owner", "status", "seq", "mark", "disconnectMs"]);

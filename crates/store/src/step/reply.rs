@@ -30,6 +30,7 @@ impl Reply {
             Some(Value::BulkString(bytes)) => Ok(bytes),
             Some(Value::SimpleString(text)) => Ok(text.into_bytes()),
             Some(Value::Int(number)) => Ok(number.to_string().into_bytes()),
+            Some(Value::Double(number)) => Ok(number.to_string().into_bytes()),
             other => Err(unreadable(&other)),
         }
     }
@@ -66,6 +67,14 @@ impl Reply {
             self.0.next();
         }
         is_nil
+    }
+
+    /// The next member of a sorted set and its score, a time in milliseconds; RESP3 has them as a pair.
+    pub(crate) fn scored<T: std::str::FromStr>(&mut self) -> Result<(T, Timestamp), StoreError> {
+        match self.0.as_slice().first() {
+            Some(Value::Array(_)) => self.array()?.scored(),
+            _ => Ok((self.parse()?, self.time()?)),
+        }
     }
 
     /// The next value as an array.

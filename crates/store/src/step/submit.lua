@@ -5,7 +5,7 @@
 --       10 deadline ms   11 queue limit ms   12 retention ms   13 log events   14 log bytes
 --       15 sha256 of the Idempotency-Key or ''   16 fingerprint of the request   17 priority: 0, 1 or 2   18 delay ms
 --       19 first retry's delay ms   20 the longest one, ms   21 an external job's token or ''   22 its lease ms
---       23 ms without a follower after which it is cancelled, or 0
+--       23 ms without a follower after which it is cancelled, or 0   24 who is told of its end: see common/deliver, or ''
 -- Reply {'created', id} | {'replayed', id} | {'mismatch', id}: the key was used with another request
 --       | {'expired', id}: the key's job is gone
 -- Repeat: recognised by the id.
@@ -53,6 +53,7 @@ if external then
   -- Until its first report it may wait as long as any job may wait for its start.
   redis.call('HSET', key, 'external', ARGV[22], 'lease', ARGV[21], 'token', ARGV[21], 'leaseUntil', int(queue_limit))
 end
+if ARGV[24] ~= '' then redis.call('HSET', key, 'webhooks', ARGV[24]) end
 if delay > 0 then redis.call('HSET', key, 'delay', int(delay)) end
 local disconnect = tonumber(ARGV[23])
 if disconnect > 0 then

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use model::{Clock, JobId, Json, Owner, Partition, Priority, RunLimits, SystemClock, TaskName, Token};
 
+use super::deliveries::{Webhook, targets};
 use super::reply::{Reply, unreadable};
 use super::{ALL, millis, random_word};
 use crate::connect::{Acknowledged, Request};
@@ -57,6 +58,8 @@ pub struct NewJob {
     /// No worker claims it: whoever has the token reports what becomes of it. It has one attempt, whatever `max_attempts` says,
     /// and no `delay`.
     pub external: Option<External>,
+    /// Who is told of its end, at most [`MAX_TARGETS`](model::webhook::MAX_TARGETS).
+    pub webhooks: Vec<Webhook>,
 }
 
 /// Who works at an external job.
@@ -182,7 +185,8 @@ impl Store {
             .arg(millis(job.retry.longest))
             .arg(job.external.map(|external| external.token.to_string()).unwrap_or_default())
             .arg(job.external.map_or(0, |external| millis(external.lease)))
-            .arg(job.cancel_on_disconnect.map_or(0, millis));
+            .arg(job.cancel_on_disconnect.map_or(0, millis))
+            .arg(targets(&job.webhooks));
         Ok((id, (keys.slot, call)))
     }
 }

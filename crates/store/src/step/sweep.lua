@@ -35,7 +35,7 @@ local expiry = prefix .. 'expiry'
 -- Whether nothing lives here (each living job has a limit), no place is taken, and no id is to be shed.
 local function is_quiet()
   if #tasks > 1000 then return false end
-  local keys = { prefix .. 'deadlines', prefix .. 'later', prefix .. 'full' }
+  local keys = { prefix .. 'deadlines', prefix .. 'later', prefix .. 'full', prefix .. 'due' }
   for _, task in ipairs(tasks) do
     keys[#keys + 1] = prefix .. 'running:' .. task
     keys[#keys + 1] = prefix .. 'runningof:' .. task
@@ -177,6 +177,11 @@ for _, id in ipairs(due(unfollowed)) do
     end
   end
 end
+
+-- Deliveries whose time has come; those that no courier ever took have expired.
+local deliveries = prefix .. 'due'
+redis.call('ZREMRANGEBYSCORE', deliveries, '-inf', int(now - DELIVERY_TTL))
+if #redis.call('ZRANGEBYSCORE', deliveries, '-inf', int(now), 'LIMIT', 0, 1) > 0 then ring(prefix, '!due') end
 
 -- Indexes shed the ids of jobs that Redis has forgotten.
 for _, member in ipairs(due(expiry)) do

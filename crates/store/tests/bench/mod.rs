@@ -140,6 +140,7 @@ pub(crate) fn new_job() -> NewJob {
         log_bytes: 4 << 20,
         idempotency: None,
         external: None,
+        webhooks: Vec::new(),
     }
 }
 

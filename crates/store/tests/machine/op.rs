@@ -218,6 +218,7 @@ pub(crate) fn new_job(
         retry: if wish.patient { PATIENT } else { Retry { first: Duration::ZERO, longest: Duration::ZERO } },
         limits: RunLimits::default(),
         external: None,
+        webhooks: Vec::new(),
         cancel_on_disconnect: None,
         timeout: Duration::from_secs(20),
         deadline: Duration::from_mins(1),

@@ -163,6 +163,7 @@ pub fn new_job() -> NewJob {
         log_bytes: 4 << 20,
         idempotency: None,
         external: None,
+        webhooks: Vec::new(),
     }
 }
 

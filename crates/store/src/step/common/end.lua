@@ -27,6 +27,7 @@ local function finish(prefix, job, now, random, status, fields, private, more, b
     dequeue(prefix, job)
     redis.call('ZREM', prefix .. 'later', job.id)
   end
+  deliver(prefix, job, now)
 end
 
 -- The error and its code as event fields and as hash pairs; `error` is JSON text.

@@ -1,0 +1,52 @@
+#!lua flags=allow-oom
+-- due: claims deliveries whose time has come. Until the lease ends nobody else gets them.
+-- KEYS  1 still:1   2 still:2
+-- ARGV  1 now or ''   2 token   3 lease ms   4 the most of them   5 the longest body that is given with them
+-- Reply {ms until the next one is due or -1, {id, owner, url, secret, webhookId, createdAt, since, tries, body or ''}…}
+-- Repeat: recognised by the token; answers with the same ones.
+local prefix = string.sub(KEYS[1], 1, -8)
+local token, lease, most, longest = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local now = clock(ARGV[1])
+local due, claim = prefix .. 'due', prefix .. 'claim:' .. token
+
+local function ask(id)
+  return redis.call('HMGET', prefix .. 'delivery:' .. id, 'owner', 'url', 'secret', 'webhookId', 'createdAt', 'since',
+    'tries', 'token', 'status')
+end
+
+local reply = { -1 }
+local function give(id, fields)
+  local body = prefix .. 'body:' .. job_of(id)
+  local short = redis.call('STRLEN', body) <= longest
+  reply[#reply + 1] = { id, fields[1], fields[2], fields[3], fields[4], fields[5], fields[6], fields[7],
+    short and redis.call('GET', body) or '' }
+end
+
+local before = redis.call('GET', claim)
+if before then
+  for id in string.gmatch(before, '%S+') do
+    local fields = ask(id)
+    if fields[8] == token then give(id, fields) end
+  end
+else
+  local taken = {}
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', int(now), 'LIMIT', 0, int(most))) do
+    local fields = ask(id)
+    if fields[9] == 'pending' then
+      redis.call('ZADD', due, int(now + lease), id)
+      redis.call('HSET', prefix .. 'delivery:' .. id, 'token', token)
+      give(id, fields)
+      taken[#taken + 1] = id
+    else
+      redis.call('ZREM', due, id)
+    end
+  end
+  if #taken > 0 then redis.call('SET', claim, table.concat(taken, ' '), 'PX', int(lease)) end
+end
+local first = redis.call('ZRANGE', due, 0, 0, 'WITHSCORES')
+if first[2] then
+  reply[1] = int(math.max(0, tonumber(first[2]) - now))
+  -- More than this courier took: another one may help.
+  if #reply > 1 and tonumber(first[2]) <= now then ring(prefix, '!due') end
+end
+return reply
