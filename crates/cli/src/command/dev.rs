@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use model::webhook::{Allow, SealKey, SealKeys};
 use service::config::{Config, ConfigError, Loaded, StoreUrl, TokenKey};
 use service::health::Health;
 use service::stop::Shutdown;
@@ -27,6 +28,8 @@ use crate::{open_files, parts};
 const DRAIN: Duration = Duration::from_secs(1);
 /// The task of the article's calls, where the configuration has it and names no other.
 const DEFAULT_TASK: &str = "wordcount";
+/// What webhooks may point at beyond the public internet: a receiver that is tried out runs here.
+const LOOPBACK: [&str; 2] = ["127.0.0.0/8", "::1"];
 /// The pause between two looks whether all roles are ready.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -46,6 +49,7 @@ pub(super) async fn run(loaded: Loaded, shutdown: Shutdown) -> anyhow::Result<()
     let server = Server::start(program.clone(), Folder::take(&data)?, shutdown.soft()).await?;
     tracing::info!(program = %program.display(), data = %server.folder().display(), "a private Redis server runs");
     tracing::info!("requests without a key are allowed: they are of the owner \"anonymous\"");
+    tracing::info!("webhooks may point at this machine ({})", LOOPBACK.join(", "));
     config.store.url = StoreUrl::parse(&server.url())?;
     let ended = run_roles(Arc::new(config), handlers, gateways, probes, shutdown).await;
     // Last: until here the roles may have had something to write.
@@ -53,7 +57,8 @@ pub(super) async fn run(loaded: Loaded, shutdown: Shutdown) -> anyhow::Result<()
     ended
 }
 
-/// What only somebody who tries things out wants: no key, the article's calls, and nothing that waits.
+/// What only somebody who tries things out wants: no key, the article's calls, webhooks to this machine, and
+/// nothing that waits.
 fn make_easy(config: &mut Config) {
     config.auth.anonymous = true;
     config.gateway.article = true;
@@ -61,6 +66,10 @@ fn make_easy(config: &mut Config) {
     config.gateway.default_task = config.gateway.default_task.take().or(task);
     if config.auth.token_keys.is_empty() {
         config.auth.token_keys.push(TokenKey::from_random(rand::random()));
+    }
+    config.webhooks.allow.extend(LOOPBACK.iter().filter_map(|net| net.parse::<Allow>().ok()));
+    if config.webhooks.encryption_keys.is_empty() {
+        config.webhooks.encryption_keys = SealKeys::new(vec![SealKey::new(rand::random())]);
     }
     config.stream.drain = config.stream.drain.min(DRAIN);
 }
