@@ -5,6 +5,7 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTIC
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use model::TaskName;
+use model::webhook::TargetError;
 use serde::Serialize;
 use service::config::Config;
 use store::{CancelError, DeleteError, StoreError, SubmitError, WorkError};
@@ -66,6 +67,18 @@ pub(crate) enum Problem {
     UnknownTask(String, String),
     #[error("{0}")]
     OutOfRange(String),
+    #[error("The webhook's URL is refused: {0}.")]
+    WebhookRefused(TargetError),
+    #[error(
+        "The webhook has no secret to sign with: send `webhook.secret`, or have webhooks.owners.{0}.secrets set in the \
+         configuration."
+    )]
+    NoWebhookSecret(String),
+    #[error(
+        "This node has no key to keep a webhook's secret with: set webhooks.encryption_keys in its configuration, or send the \
+         webhook without a secret and have its owner's set there."
+    )]
+    WebhookSecretsOff,
     #[error("The Idempotency-Key was used with another request, which made job {0}; use a new key.")]
     IdempotencyMismatch(String),
     #[error("Redis doesn't answer; nothing was changed that you weren't told of. Try again.")]
@@ -128,6 +141,13 @@ impl Problem {
             }
             Self::UnknownTask(..) => (S::UNPROCESSABLE_ENTITY, "unknown-task", "Unknown task"),
             Self::OutOfRange(_) => (S::UNPROCESSABLE_ENTITY, "out-of-range", "Out of range"),
+            Self::WebhookRefused(_) => (S::UNPROCESSABLE_ENTITY, "webhook-refused", "No webhook there"),
+            Self::NoWebhookSecret(_) => {
+                (S::UNPROCESSABLE_ENTITY, "no-webhook-secret", "No secret for the webhook")
+            }
+            Self::WebhookSecretsOff => {
+                (S::UNPROCESSABLE_ENTITY, "webhook-secrets-off", "No secrets of webhooks here")
+            }
             Self::IdempotencyMismatch(_) => {
                 (S::UNPROCESSABLE_ENTITY, "idempotency-mismatch", "Idempotency-Key used before")
             }

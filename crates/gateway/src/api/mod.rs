@@ -12,6 +12,7 @@ mod path;
 mod stream;
 mod tasks;
 mod tokens;
+mod webhook;
 mod work;
 
 use axum::Router;
@@ -23,6 +24,7 @@ use service::health::Health;
 use service::metrics::Metrics;
 use tower_http::catch_panic::CatchPanicLayer;
 
+pub(crate) use self::webhook::Targets;
 use crate::App;
 use crate::page;
 use crate::problem::Problem;
@@ -52,6 +54,7 @@ pub(crate) fn router(app: App, health: Health, metrics: Metrics) -> Router {
     if app.config().gateway.article {
         api = api
             .route("/api/process", post(article::process))
+            .route("/api/process-webhook", post(article::process_webhook))
             .route("/api/process-sse", get(article::process_sse));
     }
     // Before the layer, which is to see these too: a preflight is a method that no path knows.

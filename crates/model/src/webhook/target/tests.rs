@@ -347,7 +347,7 @@ proptest! {
     /// However an address is written, it is judged as itself.
     #[test]
     fn the_form_of_an_address_changes_nothing(bits: u32, form in 0..5) {
-        let plain = std::net::Ipv4Addr::from(bits);
+        let plain = Ipv4Addr::from(bits);
         let [a, b, c, d] = plain.octets();
         let host = match form {
             0 => bits.to_string(),
