@@ -111,7 +111,7 @@ fn submit(run: &mut Run, logs: &mut Logs, dice: &mut Dice, now: u64) {
         tries: 1,
         log_cap: dice.one_in(3).then_some(12),
         outputs: Some(3 + dice.below(12)),
-        webhook: index % 2 == 0,
+        webhook: index.is_multiple_of(2),
         acknowledged_end: None,
         final_poll: Polled { status: 0, body: String::new() },
         final_log: Vec::new(),
