@@ -7,10 +7,10 @@ mod bench;
 
 use std::time::Duration;
 
-use bench::{Bench, SWEEP, done, failed, new_job, owner, token};
+use bench::{Bench, SWEEP, failed, new_job, owner, token};
 use model::webhook::DeliveryId;
 use model::wire::{AttemptView, DeadLetterFilter, DeliveryStatus};
-use model::{JobId, Status, Timestamp};
+use model::{JobId, RunLimits, Status, Timestamp};
 use store::{
     DeadLettersQuery, Due, DueDeliveries, DueOptions, NewJob, Outcome, ReplayError, Settled, Webhook,
     WebhookSecret,
@@ -18,11 +18,19 @@ use store::{
 
 const LEASE: Duration = Duration::from_secs(60);
 const DUE: DueOptions = DueOptions { most: 100, lease: LEASE, longest_body: 1 << 20 };
-const DEAD: Outcome = Outcome::Dead { most: 3, retention: Duration::from_secs(600) };
+const KEPT: Duration = Duration::from_secs(600);
 
 fn told(urls: &[&str]) -> NewJob {
     let webhook = |url: &&str| Webhook { url: (*url).to_owned(), secret: WebhookSecret::Owner };
-    NewJob { webhooks: urls.iter().map(webhook).collect(), ..new_job() }
+    // All in one partition.
+    let limits = RunLimits { fleet: Some(1), per_owner: None };
+    NewJob { webhooks: urls.iter().map(webhook).collect(), limits, ..new_job() }
+}
+
+/// A dead letter, one of at most three in each partition.
+async fn dead(bench: &Bench) -> Outcome {
+    let partitions = u32::try_from(bench.store.partitions().await.unwrap().count()).unwrap();
+    Outcome::Dead { most: 3 * partitions, retention: KEPT }
 }
 
 /// A job that has failed, and is to be told of.
@@ -150,7 +158,7 @@ on_both!(a_body_stays_until_the_last_target_has_it, bench, {
     let id = ended(&bench, &["https://a.example/1", "https://a.example/2", "https://a.example/3"]).await;
     let all = due(&bench, id).await.deliveries;
     settle(&bench, &all[0], Outcome::Delivered).await;
-    settle(&bench, &all[1], DEAD).await;
+    settle(&bench, &all[1], dead(&bench).await).await;
     settle(&bench, &all[2], Outcome::Delivered).await;
     assert!(bench.store.delivery_body(all[1].id).await.unwrap().is_some(), "a dead letter may be replayed");
     bench.store.delete(id, &owner()).await.unwrap();
@@ -170,7 +178,7 @@ on_both!(dead_letters_are_listed_replayed_capped_and_expire, bench, {
         let id = ended(&bench, &["https://a.example/"]).await;
         first.get_or_insert(id);
         let due = one(&bench, id).await;
-        settle(&bench, &due, Outcome::Dead { most: 1000, retention: Duration::from_secs(600) }).await;
+        settle(&bench, &due, Outcome::Dead { most: 1000, retention: KEPT }).await;
         ids.push(due.id);
         // Two of them in the same millisecond.
         bench.pass(u64::from(ids.len() != 2));
@@ -208,7 +216,7 @@ on_both!(dead_letters_are_listed_replayed_capped_and_expire, bench, {
 
     let id = ended(&bench, &["https://a.example/"]).await;
     let due = one(&bench, id).await;
-    settle(&bench, &due, DEAD).await;
+    settle(&bench, &due, dead(&bench).await).await;
     let left: Vec<_> = page(None, 10).await.letters.iter().map(|letter| letter.id).collect();
     assert_eq!(left, [due.id, ids[4], ids[3]], "the oldest go first");
     assert!(bench.store.delivery(ids[1]).await.unwrap().is_none());
@@ -223,7 +231,7 @@ on_both!(dead_letters_are_chosen_by_url_and_time, bench, {
         let url = format!("https://{}.example/{number}", if number % 2 == 0 { "even" } else { "odd" });
         let id = ended(&bench, &[&url]).await;
         let due = one(&bench, id).await;
-        settle(&bench, &due, Outcome::Dead { most: 1000, retention: Duration::from_secs(600) }).await;
+        settle(&bench, &due, Outcome::Dead { most: 1000, retention: KEPT }).await;
         ids.push(due.id);
         bench.pass(10);
     }

@@ -12,7 +12,7 @@ use crate::client::{Crowd, CrowdPlan, Known, Work};
 use crate::load::{Load, LoadPlan, harvest};
 use crate::nemesis::{Faults, LAST_MESSAGE_DROPPED, Lookout, Nemesis, Profile, Schedule};
 use crate::record::{Durability, Run, Topology};
-use crate::world::{KEYS, Plan, Settings, World};
+use crate::world::{KEYS, Plan, Reader, Settings, World};
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -126,6 +126,7 @@ pub async fn drive(orders: &Orders) -> Run {
         jobs,
         owners,
         clients,
+        arrivals: world.receiver.arrivals(),
         faults,
         notes: all_notes,
     }
@@ -144,16 +145,18 @@ async fn settle(world: &World, load: &Load, crowd: &Crowd, work: &Work, deadline
         if work.open().is_empty() && load.pending() == 0 && crowd.following() == 0 && is_quiet {
             // Who saw an end has left, and Redis may have lost it since.
             look_after(world, &http, work, work.all().into_iter()).await;
-            if work.open().is_empty() {
+            let undelivered = undelivered(world).await;
+            if work.open().is_empty() && undelivered == 0 {
                 return Vec::new();
             }
         }
         let (open, now_ms) = (work.open(), world.clock.now_ms());
         if now_ms > end_ms {
             let jobs: Vec<_> = open.iter().map(|job| job.id.as_str()).collect();
+            let undelivered = undelivered(world).await;
             return vec![format!(
                 "WRONG: after {deadline:?} of peace {} requests have no answer, {} clients still follow, {quiet_ms} ms ago a \
-                 feed went on, and {} jobs haven't ended: {}",
+                 feed went on, {undelivered} webhooks aren't delivered, and {} jobs haven't ended: {}",
                 load.pending(),
                 crowd.following(),
                 jobs.len(),
@@ -166,6 +169,16 @@ async fn settle(world: &World, load: &Load, crowd: &Crowd, work: &Work, deadline
         }
         sleep(Duration::from_millis(200)).await;
     }
+}
+
+/// How many deliveries aren't settled.
+async fn undelivered(world: &World) -> usize {
+    let mut reader = Reader::new(&world.redis);
+    let mut all = 0;
+    for partition in 0..world.redis.partitions().await {
+        all += reader.members(partition, "due").await;
+    }
+    all
 }
 
 /// Polls `jobs`, and notes which have ended and which haven't.

@@ -36,6 +36,9 @@ pub struct Run {
     pub owners: Vec<OwnerRecord>,
     /// Every client that followed.
     pub clients: Vec<ClientRecord>,
+    /// Every webhook that came to the receiver, in order.
+    #[serde(default)]
+    pub arrivals: Vec<Arrival>,
     /// What the nemesis did, and what it saw Redis do about it (failovers), in order of `from_ms`.
     pub faults: Vec<FaultRecord>,
     /// Whatever else is worth a line in the report: seconds to quiescence, peak memory…
@@ -112,6 +115,9 @@ pub struct JobRecord {
     pub log_cap: Option<u64>,
     /// How many counted outputs (`{"n": 1}`, `{"n": 2}`…) the handler writes in an attempt that completes.
     pub outputs: Option<u64>,
+    /// Whether its end is to be told to the receiver.
+    #[serde(default)]
+    pub webhook: bool,
     /// The end that someone was told is written: a cancel's 202, an HTTP worker's `complete` or `fail` answered 200.
     #[serde(default)]
     pub acknowledged_end: Option<AcknowledgedEnd>,
@@ -119,6 +125,25 @@ pub struct JobRecord {
     pub final_poll: Polled,
     /// `LRANGE jc:{tag}:log:<id> 0 -1` on the primary after quiescence, oldest first; empty if there is none.
     pub final_log: Vec<LogEntry>,
+}
+
+/// A webhook that came to the receiver.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Arrival {
+    /// When.
+    pub at_ms: u64,
+    /// Its `webhook-id`.
+    pub webhook_id: String,
+    /// The `jobId` of its body.
+    pub job_id: String,
+    /// The `type` of its body.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Whether its signature is right.
+    pub is_signed: bool,
+    /// What it was answered with.
+    pub answered: u16,
 }
 
 /// An end that Jobcast said was written.

@@ -102,7 +102,7 @@ impl Bench {
             .map(|key| key.rsplit_once("}:").map_or(key.clone(), |(_, name)| name.to_owned()))
             .map(|name| name.split_once(':').map_or(name.clone(), |(name, _)| name.to_owned()))
             .collect();
-        let allowed = ["expiry", "failedof", "full", "jc", "jobsof", "sweeper", "tasks"];
+        let allowed = ["due", "expiry", "failedof", "full", "jc", "jobsof", "sweeper", "tasks"];
         let allowed: BTreeSet<_> = allowed.iter().chain(living).map(|&name| name.to_owned()).collect();
         assert!(lasting.is_subset(&allowed), "{lasting:?}");
     }

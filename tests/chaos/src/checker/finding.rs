@@ -58,6 +58,10 @@ pub enum Kind {
     FeedLacks,
     /// The feed has an event that it shouldn't have.
     FeedExtra,
+    /// The end of a job was never told by its webhook.
+    Untold,
+    /// A webhook that tells what isn't so, or isn't signed.
+    FalselyTold,
 }
 
 impl Kind {

@@ -16,6 +16,7 @@ mod loss;
 mod track;
 mod truth;
 mod verdict;
+mod webhooks;
 mod why;
 
 #[cfg(test)]
@@ -42,6 +43,7 @@ pub fn check(run: &Run) -> Verdict {
 
     let acknowledged = jobs::check(&truth, &losses, &mut findings, &mut counts);
     feeds::check(&truth, &mut findings);
+    webhooks::check(&truth, &mut findings, &mut counts);
     for client in &run.clients {
         client::check(client, &truth, &losses, &mut across, &mut findings, &mut counts);
     }

@@ -73,6 +73,10 @@ pub struct Counts {
     pub jobs_lost: u64,
     /// Clients that had left with what Redis then lost.
     pub had_left: u64,
+    /// Ends that the receiver was told of, each once.
+    pub told: u64,
+    /// Webhooks that came again though the receiver had taken them.
+    pub told_again: u64,
     /// Milliseconds from when an event was written (or its stream was opened, if that was later) to when a client had it.
     pub delay_ms: Spread,
     #[serde(skip)]

@@ -39,6 +39,7 @@ pub async fn harvest(
             tries: job.tries,
             log_cap: job.log_cap,
             outputs: Some(job.outputs),
+            webhook: job.webhook,
             acknowledged_end: job.cancelled,
             final_poll,
             final_log,

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::client::Work;
 use crate::dice::Dice;
 use crate::record::AcknowledgedEnd;
-use crate::world::{CAP, Clock, KEYS, World};
+use crate::world::{CAP, Clock, KEYS, Manner, World};
 
 /// How much work there is.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +44,8 @@ pub struct Submitted {
     pub log_cap: Option<u64>,
     /// How many outputs its handler writes.
     pub outputs: u64,
+    /// Whether the receiver is to be told of its end.
+    pub webhook: bool,
     /// The cancel that was acknowledged.
     pub cancelled: Option<AcknowledgedEnd>,
 }
@@ -69,6 +71,13 @@ pub struct Load {
 /// How long one request may take: longer than the patience of a gateway, which is 3 s.
 const REQUEST: Duration = Duration::from_secs(8);
 const PAUSE: (u64, u64) = (200, 600);
+
+/// Where webhooks go.
+#[derive(Clone)]
+struct Targets {
+    willing: String,
+    flaky: String,
+}
 
 #[derive(Clone)]
 struct Desk {
@@ -96,8 +105,12 @@ impl Load {
             give_up: give_up.clone(),
             pending: Arc::clone(&pending),
         };
+        let targets = Targets {
+            willing: world.receiver.url(Manner::Willing),
+            flaky: world.receiver.url(Manner::Flaky),
+        };
         let mut pace = JoinSet::new();
-        pace.spawn(submit_all(desk, plan, seed, stop.clone()));
+        pace.spawn(submit_all(desk, targets, plan, seed, stop.clone()));
         Self { pace, stop, give_up, ledger, pending }
     }
 
@@ -122,8 +135,8 @@ impl Load {
     }
 }
 
-async fn submit_all(desk: Desk, plan: LoadPlan, seed: u64, stop: CancellationToken) {
-    let mut dice = Dice::new(seed, "load");
+async fn submit_all(desk: Desk, targets: Targets, plan: LoadPlan, seed: u64, stop: CancellationToken) {
+    let (mut dice, mut hooks) = (Dice::new(seed, "load"), Dice::new(seed, "webhooks"));
     let mut under_way = JoinSet::new();
     let pause = Duration::from_mins(1) / u32::try_from(plan.jobs_a_minute.max(1)).unwrap_or(1);
     let begin = Instant::now();
@@ -133,7 +146,13 @@ async fn submit_all(desk: Desk, plan: LoadPlan, seed: u64, stop: CancellationTok
             () = stop.cancelled() => break,
             () = tokio::time::sleep_until(due) => {}
         }
-        let job = Job::thrown(&mut dice, plan, seed, number);
+        // Most end somewhere that listens, and some where it takes patience.
+        let target = match hooks.between(0, 9) {
+            0..4 => None,
+            4..8 => Some(&targets.willing),
+            _ => Some(&targets.flaky),
+        };
+        let job = Job::thrown(&mut dice, plan, seed, number, target);
         desk.pending.fetch_add(1, Ordering::SeqCst);
         let (desk, own) = (desk.clone(), Dice::new(seed, &format!("job {number}")));
         under_way.spawn(async move {
@@ -153,12 +172,13 @@ struct Job {
     body: String,
     log_cap: Option<u64>,
     outputs: u64,
+    webhook: bool,
     cancel_after: Option<Duration>,
     repeat_after: Option<Duration>,
 }
 
 impl Job {
-    fn thrown(dice: &mut Dice, plan: LoadPlan, seed: u64, number: u32) -> Self {
+    fn thrown(dice: &mut Dice, plan: LoadPlan, seed: u64, number: u32, target: Option<&String>) -> Self {
         let tenant = dice.index(KEYS.len());
         let most_ms = if dice.percent(80) { plan.longest_ms * 4 / 10 } else { plan.longest_ms };
         let lasts_ms = dice.between(plan.longest_ms / 10, most_ms);
@@ -171,6 +191,7 @@ impl Job {
             "payload": {
                 "outputs": outputs, "paceMs": pace_ms, "retryAfter": retry_after, "fails": dice.percent(6),
             },
+            "webhook": target.map(|url| json!({ "url": url })),
         });
         Self {
             tenant,
@@ -178,6 +199,7 @@ impl Job {
             body: body.to_string(),
             log_cap: is_capped.then_some(CAP),
             outputs,
+            webhook: target.is_some(),
             cancel_after: dice.percent(8).then(|| Duration::from_millis(dice.between(500, lasts_ms))),
             repeat_after: dice.percent(5).then(|| Duration::from_millis(dice.between(500, 5_000))),
         }
@@ -226,6 +248,7 @@ impl Desk {
             tries,
             log_cap: job.log_cap,
             outputs: job.outputs,
+            webhook: job.webhook,
             cancelled: None,
         });
         ledger.accepted.len() - 1

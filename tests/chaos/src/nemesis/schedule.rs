@@ -5,7 +5,7 @@ use std::fmt;
 use super::{Act, Deed, Profile};
 use crate::dice::Dice;
 use crate::record::{Durability, Role, Target, Topology};
-use crate::world::EACH;
+use crate::world::{COURIERS, EACH};
 
 /// All that is planned.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +47,7 @@ impl Schedule {
                     lanes.push(planner.process(Role::Gateway, n));
                     lanes.push(planner.process(Role::Worker, n));
                 }
+                lanes.extend((1..=COURIERS).map(|n| planner.process(Role::Courier, n)));
                 lanes.push(planner.redis());
                 if topology.fails_over() {
                     lanes.push(planner.ways());
@@ -100,7 +101,7 @@ impl Planner {
         }
     }
 
-    /// A gateway or a worker, and its own way to Redis where it has one.
+    /// A gateway, a worker or a courier, and its own way to Redis where it has one.
     fn process(&self, role: Role, n: u16) -> Vec<Act> {
         let has_way = u64::from(self.topology == Topology::Single);
         // A worker lives long enough to end some jobs.

@@ -22,6 +22,8 @@ const NUMBERS: &[(&str, Cell)] = &[
     ("trims", |run| run.counts.trims),
     ("jobs lost", |run| run.counts.jobs_lost),
     ("ends lost", |run| run.counts.ends_lost),
+    ("webhooks", |run| run.counts.told),
+    ("webhooks again", |run| run.counts.told_again),
     ("clients that had left", |run| run.counts.had_left),
     ("violations", |run| run.broken() as u64),
 ];

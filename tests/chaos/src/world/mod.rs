@@ -1,10 +1,11 @@
-//! The system under fire: a balancer, three gateways, three workers, Redis, and a proxy on each way that can be cut.
+//! The system under fire: a balancer, three gateways, three workers, two couriers, Redis, and a proxy on each way that can be cut.
 //!
 //! ```text
 //! clients ── haproxy ─┬─ gateway 1 ── proxy ─┐
 //!                     ├─ gateway 2 ── proxy ─┼─ Redis (single: a proxy for each process;
 //!                     └─ gateway 3 ── proxy ─┤         Sentinel, Cluster: one for each server)
-//!                          worker 1…3 ─ proxy┘
+//!                          worker 1…3 ─ proxy┤
+//! receiver ◄────────────── courier 1, 2 ─ proxy┘
 //! ```
 
 mod balancer;
@@ -12,6 +13,7 @@ mod clock;
 mod keys;
 mod link;
 mod part;
+mod receiver;
 mod redis;
 mod settings;
 
@@ -27,8 +29,9 @@ pub use clock::Clock;
 pub use keys::{partition_of, slot_of_partition, tag_of};
 pub use link::Link;
 pub use part::Part;
+pub use receiver::{Manner, Receiver};
 pub use redis::{Reader, Redis};
-pub use settings::{CAP, KEYS, Settings, Tenant};
+pub use settings::{CAP, KEYS, SECRET, Settings, Tenant};
 
 /// What a world is made of.
 #[derive(Clone, Debug)]
@@ -57,12 +60,19 @@ pub struct World {
     pub gateways: Vec<Part>,
     /// The workers, 1 first.
     pub workers: Vec<Part>,
+    /// The couriers, 1 first.
+    pub couriers: Vec<Part>,
+    /// Where webhooks go.
+    pub receiver: Receiver,
     balancer: Jobcast,
     address: String,
 }
 
 /// How many gateways, and how many workers.
 pub const EACH: u16 = 3;
+
+/// How many couriers.
+pub const COURIERS: u16 = 2;
 
 impl World {
     /// Starts all of it; ready when this returns.
@@ -72,9 +82,8 @@ impl World {
         let mut links = redis.links();
         let mut parts = Vec::new();
         let mut ports = Vec::new();
-        for (role, n) in
-            [Role::Gateway, Role::Worker].into_iter().flat_map(|role| (1..=EACH).map(move |n| (role, n)))
-        {
+        let all = [(Role::Gateway, EACH), (Role::Worker, EACH), (Role::Courier, COURIERS)];
+        for (role, n) in all.into_iter().flat_map(|(role, count)| (1..=count).map(move |n| (role, n))) {
             let target = Target { role, n };
             let url = match redis.single() {
                 Some(server) => {
@@ -90,13 +99,16 @@ impl World {
             let config = plan.settings.config(&url, plan.durability);
             parts.push(Part::start(target, config, port, plan.planted.clone(), &plan.logs));
         }
-        let workers = parts.split_off(usize::from(EACH));
+        let mut workers = parts.split_off(usize::from(EACH));
+        let couriers = workers.split_off(usize::from(EACH));
         for port in &ports {
             wait_http_ok(&format!("http://127.0.0.1:{port}/readyz"), whole::SOON).await;
         }
         let (balancer, address) = balancer::start(&ports).await;
         wait_http_ok(&format!("http://{address}/healthz"), whole::SOON).await;
-        Self { clock: Clock::start(), redis, links, gateways: parts, workers, balancer, address }
+        let clock = Clock::start();
+        let receiver = Receiver::start(clock).await;
+        Self { clock, redis, links, gateways: parts, workers, couriers, receiver, balancer, address }
     }
 
     /// Where clients go: the balancer's `127.0.0.1:PORT`.
@@ -106,7 +118,11 @@ impl World {
 
     /// The part with this role and number.
     pub fn part(&self, role: Role, n: u16) -> &Part {
-        let parts = if role == Role::Worker { &self.workers } else { &self.gateways };
+        let parts = match role {
+            Role::Worker => &self.workers,
+            Role::Courier => &self.couriers,
+            _ => &self.gateways,
+        };
         &parts[usize::from(n) - 1]
     }
 
@@ -121,21 +137,25 @@ impl World {
         for link in &self.links {
             link.proxy(&self.redis).pass();
         }
-        for part in self.gateways.iter().chain(&self.workers) {
+        for part in self.parts() {
             part.heal();
         }
     }
 
+    fn parts(&self) -> impl Iterator<Item = &Part> {
+        self.gateways.iter().chain(&self.workers).chain(&self.couriers)
+    }
+
     /// Parts that ended though nobody ended them.
     pub fn dead(&self) -> Vec<String> {
-        self.gateways.iter().chain(&self.workers).filter_map(Part::died).collect()
+        self.parts().filter_map(Part::died).collect()
     }
 
     /// Keeps what the balancer has logged, and what the parts did.
     pub fn keep_logs(&self, folder: &Path) {
         let log = self.balancer.stderr() + &self.balancer.stdout();
         let _ = std::fs::write(folder.join("balancer.log"), log);
-        for part in self.gateways.iter().chain(&self.workers) {
+        for part in self.parts() {
             part.keep_log();
         }
     }

@@ -1,4 +1,4 @@
-//! A gateway or a worker: a process that is killed, paused and started again.
+//! A gateway, a worker or a courier: a process that is killed, paused and started again.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use testkit::process::Jobcast;
 use tokio::time::{Instant, sleep};
 
-use crate::record::Target;
+use crate::record::{Role, Target};
 
 /// One part of the world.
 pub struct Part {
@@ -47,6 +47,7 @@ impl Part {
         let mut builder = Jobcast::builder().config(&self.config);
         builder = match self.port {
             Some(port) => builder.args(["gateway", "--listen", &format!("127.0.0.1:{port}")]),
+            None if self.target.role == Role::Courier => builder.args(["courier"]),
             None => builder.program(worker_program()),
         };
         if let Some(planted) = &self.planted {

@@ -151,13 +151,23 @@ impl<'a> Reader<'a> {
         Self { redis, connections: std::collections::HashMap::new() }
     }
 
-    /// A list of log entries, oldest first; `name` is the key without prefix and tag.
-    pub async fn log(&mut self, partition: u16, name: &str) -> Vec<LogEntry> {
+    async fn connection(&mut self, partition: u16) -> &mut MultiplexedConnection {
         if !self.connections.contains_key(&partition) {
             self.connections.insert(partition, self.redis.client(partition).await);
         }
-        let connection = self.connections.get_mut(&partition).expect("it was just put there");
+        self.connections.get_mut(&partition).expect("it was just put there")
+    }
+
+    /// How many members a sorted set has; `name` is the key without prefix and tag.
+    pub async fn members(&mut self, partition: u16, name: &str) -> usize {
         let key = format!("jc:{{{}}}:{name}", tag_of(partition));
+        cmd("ZCARD").arg(key).query_async(self.connection(partition).await).await.expect("ZCARD answers")
+    }
+
+    /// A list of log entries, oldest first; `name` is the key without prefix and tag.
+    pub async fn log(&mut self, partition: u16, name: &str) -> Vec<LogEntry> {
+        let key = format!("jc:{{{}}}:{name}", tag_of(partition));
+        let connection = self.connection(partition).await;
         let entries: Vec<String> =
             cmd("LRANGE").arg(key).arg(0).arg(-1).query_async(connection).await.expect("LRANGE answers");
         let parse = |entry: &String| LogEntry::parse(entry).unwrap_or_else(|| panic!("no entry: {entry}"));

@@ -54,6 +54,9 @@ impl Default for Settings {
     }
 }
 
+/// What webhooks are signed with.
+pub const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
 /// How many entries the log of a job of the task `capped` holds.
 pub const CAP: u64 = 12;
 
@@ -91,6 +94,14 @@ max_attempts = 100
 [worker]
 concurrency = 60
 grace = "1s"
+[webhooks]
+timeout = "1s"
+attempts = 20
+retry_delay = "100ms"
+max_retry_delay = "2s"
+allow = ["127.0.0.1"]
+[courier]
+grace = "1s"
 [tasks.counted]
 [tasks.capped]
 log_events = {CAP}
@@ -106,7 +117,8 @@ level = "info"
         for Tenant { owner, sha256, .. } in &KEYS {
             let _ = writeln!(
                 toml,
-                "[[auth.keys]]\nowner = {owner:?}\nsha256 = {sha256:?}\nscopes = [\"submit\", \"read\"]"
+                "[[auth.keys]]\nowner = {owner:?}\nsha256 = {sha256:?}\nscopes = [\"submit\", \"read\"]\n\
+                 [webhooks.owners.{owner}]\nsecrets = [{SECRET:?}]"
             );
         }
         toml

@@ -29,7 +29,7 @@ impl Dice {
         usize::try_from(self.below(len as u64)).unwrap()
     }
 
-    pub(super) fn pick<'a, T>(&mut self, of: &'a mut [T]) -> Option<&'a mut T> {
+    pub(crate) fn pick<'a, T>(&mut self, of: &'a mut [T]) -> Option<&'a mut T> {
         let index = self.index(of.len());
         of.get_mut(index)
     }

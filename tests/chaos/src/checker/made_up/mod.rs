@@ -9,7 +9,7 @@ pub(super) use dice::Dice;
 use self::logs::Logs;
 use self::served::Served;
 use crate::record::{
-    Durability, FaultKind, FaultRecord, JobRecord, OwnerRecord, Polled, Role, Run, Target, Topology,
+    Arrival, Durability, FaultKind, FaultRecord, JobRecord, OwnerRecord, Polled, Role, Run, Target, Topology,
 };
 
 /// When made-up runs began, in ms since 1970.
@@ -41,6 +41,7 @@ pub(crate) fn empty(topology: Topology) -> Run {
             })
             .collect(),
         clients: Vec::new(),
+        arrivals: Vec::new(),
         faults: Vec::new(),
         notes: Vec::new(),
     }
@@ -110,11 +111,26 @@ fn submit(run: &mut Run, logs: &mut Logs, dice: &mut Dice, now: u64) {
         tries: 1,
         log_cap: dice.one_in(3).then_some(12),
         outputs: Some(3 + dice.below(12)),
+        webhook: index.is_multiple_of(2),
         acknowledged_end: None,
         final_poll: Polled { status: 0, body: String::new() },
         final_log: Vec::new(),
     });
     logs.submit(run, index, dice, now);
+}
+
+/// The end of a job, taken at the second time.
+fn told(job: &JobRecord) -> Vec<Arrival> {
+    let Some(end) = job.final_log.last() else { return Vec::new() };
+    let arrival = |answered| Arrival {
+        at_ms: 60_000,
+        webhook_id: format!("{}.{}-{}", job.id, end.seq, end.mark),
+        job_id: job.id.clone(),
+        kind: format!("job.{}", end.kind),
+        is_signed: true,
+        answered,
+    };
+    vec![arrival(503), arrival(204)]
 }
 
 fn failover(partition: u16, now: u64) -> FaultRecord {
@@ -136,6 +152,7 @@ fn conclude(run: &mut Run, logs: &Logs) {
         run.jobs[index].final_poll = logs.poll(&run.jobs[index].id, index);
         run.jobs[index].final_log = log;
     }
+    run.arrivals = run.jobs.iter().filter(|job| job.webhook).flat_map(told).collect();
     for (number, owner) in run.owners.iter_mut().enumerate() {
         owner.feeds = (0..PARTITIONS).map(|partition| logs.of_feed(number, partition).to_vec()).collect();
         let there = run.jobs.iter().filter(|job| job.owner == owner.owner && job.final_poll.status == 200);

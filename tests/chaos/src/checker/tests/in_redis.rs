@@ -5,7 +5,7 @@ use super::{Dice, Kind, Row, Run, all_are_found};
 use crate::checker::made_up::PARTITIONS;
 use crate::opaque::partition_of;
 use crate::record::Topology::{Cluster, Single};
-use crate::record::{AcknowledgedEnd, Durability, LogEntry, Polled};
+use crate::record::{AcknowledgedEnd, Arrival, Durability, LogEntry, Polled};
 
 #[test]
 fn wrong_logs_are_found() {
@@ -62,6 +62,55 @@ fn wrong_polls_jobs_and_feeds_are_found() {
         ("a partition that isn't there", Single, fewer_partitions, &[Kind::Malformed]),
     ];
     all_are_found(rows);
+}
+
+#[test]
+fn wrong_webhooks_are_found() {
+    let told: &[Kind] = &[Kind::FalselyTold];
+    let rows: &[Row] = &[
+        ("an end that nobody was told of", Single, untold, &[Kind::Untold]),
+        ("an end that nobody was told of, in a Cluster", Cluster, untold, &[Kind::Untold]),
+        ("an end that the receiver never took", Single, never_taken, &[Kind::Untold]),
+        (
+            "a webhook without a right signature",
+            Single,
+            |run, dice| arrival(run, dice, |one| one.is_signed = false),
+            told,
+        ),
+        ("another end's webhook", Single, |run, dice| arrival(run, dice, |one| one.webhook_id += "0"), told),
+        (
+            "a webhook that tells another end",
+            Cluster,
+            |run, dice| arrival(run, dice, |one| one.kind += "x"),
+            told,
+        ),
+        ("a webhook that nobody asked for", Cluster, unasked, told),
+    ];
+    all_are_found(rows);
+}
+
+fn arrival(run: &mut Run, dice: &mut Dice, wrong: fn(&mut Arrival)) -> Option<()> {
+    dice.pick(&mut run.arrivals).map(wrong)
+}
+
+fn untold(run: &mut Run, dice: &mut Dice) -> Option<()> {
+    let id = dice.pick(&mut run.arrivals)?.webhook_id.clone();
+    run.arrivals.retain(|arrival| arrival.webhook_id != id);
+    Some(())
+}
+
+fn never_taken(run: &mut Run, dice: &mut Dice) -> Option<()> {
+    let id = dice.pick(&mut run.arrivals)?.webhook_id.clone();
+    for arrival in run.arrivals.iter_mut().filter(|arrival| arrival.webhook_id == id) {
+        arrival.answered = 503;
+    }
+    Some(())
+}
+
+fn unasked(run: &mut Run, dice: &mut Dice) -> Option<()> {
+    let id = dice.pick(&mut run.arrivals)?.job_id.clone();
+    run.jobs.iter_mut().find(|job| job.id == id)?.webhook = false;
+    Some(())
 }
 
 /// A whole log that has an entry of type `kind`.
