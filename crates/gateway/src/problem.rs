@@ -8,7 +8,7 @@ use model::TaskName;
 use model::webhook::TargetError;
 use serde::Serialize;
 use service::config::Config;
-use store::{CancelError, DeleteError, StoreError, SubmitError, WorkError};
+use store::{CancelError, DeleteError, ReplayError, StoreError, SubmitError, WorkError};
 
 use crate::hub::NoPage;
 
@@ -49,6 +49,8 @@ pub(crate) enum Problem {
         "The job has completed, and only a job that failed or was cancelled is tried again; submit another one."
     )]
     JobCompleted,
+    #[error("The receiver has taken this delivery; there is nothing to replay.")]
+    Delivered,
     #[error(
         "The lease is lost: another attempt or the sweep has replaced the token, or the attempt has ended. Stop this attempt."
     )]
@@ -131,6 +133,7 @@ impl Problem {
             Self::JobEnded(_) => (S::CONFLICT, "job-ended", "The job has ended"),
             Self::JobLiving(_) => (S::CONFLICT, "job-living", "The job has not ended"),
             Self::JobCompleted => (S::CONFLICT, "job-completed", "The job has completed"),
+            Self::Delivered => (S::CONFLICT, "delivered", "It was delivered"),
             Self::LeaseLost => (S::CONFLICT, "lease-lost", "The lease is lost"),
             Self::BatchGap => (S::CONFLICT, "batch-gap", "A batch is missing"),
             Self::JobExpired(_) => (S::GONE, "job-expired", "The job has expired"),
@@ -245,6 +248,16 @@ impl From<DeleteError> for Problem {
             DeleteError::Absent => Self::NotFound,
             DeleteError::Living(status) => Self::JobLiving(status.as_str()),
             DeleteError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ReplayError> for Problem {
+    fn from(error: ReplayError) -> Self {
+        match error {
+            ReplayError::Absent => Self::NotFound,
+            ReplayError::Delivered => Self::Delivered,
+            ReplayError::Store(error) => error.into(),
         }
     }
 }

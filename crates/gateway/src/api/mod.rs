@@ -3,6 +3,7 @@
 mod article;
 mod claim;
 mod cors;
+mod deliveries;
 mod ended;
 mod external;
 mod jobs;
@@ -37,9 +38,13 @@ pub(crate) fn router(app: App, health: Health, metrics: Metrics) -> Router {
         .route("/api/jobs/{id}", get(jobs::poll).delete(ended::delete))
         .route("/api/jobs/{id}/cancel", post(jobs::cancel))
         .route("/api/jobs/{id}/retry", post(ended::retry))
+        .route("/api/jobs/{id}/deliveries", get(deliveries::of_job))
         .route("/api/jobs/{id}/events", get(stream::events))
         .route("/api/events", get(stream::several))
         .route("/api/feed", get(stream::feed))
+        .route("/api/dead-letters", get(deliveries::dead_letters))
+        .route("/api/dead-letters/replay", post(deliveries::replay_all))
+        .route("/api/dead-letters/{id}/replay", post(deliveries::replay))
         .route("/api/tasks", get(tasks::list))
         .route("/api/tasks/{task}/pause", post(tasks::pause))
         .route("/api/tasks/{task}/resume", post(tasks::resume))
