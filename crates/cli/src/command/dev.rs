@@ -1,4 +1,4 @@
-//! `jobcast dev`: gateways, a worker and a private Redis server, one process tree.
+//! `jobcast dev`: gateways, a worker, a courier and a private Redis server, one process tree.
 
 mod child;
 mod find;
@@ -20,7 +20,7 @@ use tokio::net::TcpListener;
 
 use self::folder::Folder;
 use self::server::Server;
-use super::{gateway, gateway_limit, worker, worker_limit};
+use super::{courier, courier_limit, gateway, gateway_limit, worker, worker_limit};
 use crate::role::{Roles, Watch};
 use crate::{open_files, parts};
 
@@ -41,7 +41,10 @@ pub(super) async fn run(loaded: Loaded, shutdown: Shutdown) -> anyhow::Result<()
     // Whatever can be wrong is found before anything is started.
     let handlers = parts::handlers(&config, &dir)?;
     let gateways = listeners::bind(config.gateway.listen, config.dev.gateways).await?;
-    let probes = worker::listen_if_any(&config).await?;
+    let probes = Probes {
+        worker: worker::listen_if_any(&config).await?,
+        courier: courier::listen_if_any(&config).await?,
+    };
     let named = config.dev.server.as_ref().map(|server| in_folder(server, &dir));
     let program = find::find(named.as_deref(), &env::var_os("PATH").unwrap_or_default())?;
     let data = std::path::absolute(&config.dev.dir).map_err(ConfigError::NoFolder)?;
@@ -72,6 +75,7 @@ fn make_easy(config: &mut Config) {
         config.webhooks.encryption_keys = SealKeys::new(vec![SealKey::new(rand::random())]);
     }
     config.stream.drain = config.stream.drain.min(DRAIN);
+    config.courier.grace = config.courier.grace.min(DRAIN);
 }
 
 /// A program with a slash starts from the configuration's folder; one without is looked up in `PATH`.
@@ -79,11 +83,17 @@ fn in_folder(program: &Path, dir: &Path) -> PathBuf {
     if program.components().count() > 1 { dir.join(program) } else { program.to_path_buf() }
 }
 
+/// Where the roles without HTTP of their own tell their health and metrics, if anywhere.
+struct Probes {
+    worker: Option<TcpListener>,
+    courier: Option<TcpListener>,
+}
+
 async fn run_roles(
     config: Arc<Config>,
     handlers: worker::Handlers,
     gateways: Vec<TcpListener>,
-    probes: Option<TcpListener>,
+    probes: Probes,
     shutdown: Shutdown,
 ) -> anyhow::Result<()> {
     let options = parts::store_options(&config)?;
@@ -95,9 +105,12 @@ async fn run_roles(
         health.push(own.health.clone());
         gateway::start(&mut roles, listener, own, &config, shutdown.clone());
     }
+    let own = roles.prepare(options.clone(), &config, Watch::Loose);
+    health.push(own.health.clone());
+    worker::start(&mut roles, probes.worker, own, handlers, &config, shutdown.clone())?;
     let own = roles.prepare(options, &config, Watch::Loose);
     health.push(own.health.clone());
-    worker::start(&mut roles, probes, own, handlers, &config, shutdown.clone())?;
+    courier::start(&mut roles, probes.courier, own, &config, shutdown.clone())?;
 
     let ready = async {
         while !health.iter().all(Health::ready) {
@@ -107,5 +120,6 @@ async fn run_roles(
     if shutdown.soft().run_until_cancelled(ready).await.is_some() {
         welcome::print(&addresses, &config);
     }
-    Ok(roles.finish(gateway_limit(&config).max(worker_limit(&config))).await?)
+    let limit = gateway_limit(&config).max(worker_limit(&config)).max(courier_limit(&config));
+    Ok(roles.finish(limit).await?)
 }
