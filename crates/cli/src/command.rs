@@ -4,6 +4,8 @@
 mod cancel;
 mod completions;
 mod courier;
+mod dead_letters;
+mod deliveries;
 mod dev;
 mod gateway;
 mod jobs;
