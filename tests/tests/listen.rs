@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use testkit::process::{Jobcast, JobcastBuilder};
 use testkit::redis::cmd;
-use whole::{Client, Got, Hook, SOON, System};
+use whole::{Client, Got, Hook, SOON, System, repository};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
@@ -419,4 +419,36 @@ async fn what_makes_no_sense_is_refused() {
         assert_eq!(ended.wait_exit(SOON).await.code(), Some(code), "{args:?}: {}", ended.stderr());
         assert!(ended.stderr().contains(says), "{args:?}: {}", ended.stderr());
     }
+}
+
+/// The block `name` of the receiver's guide.
+fn block(name: &str) -> String {
+    let guide = std::fs::read_to_string(repository().join("docs/WEBHOOKS.md")).unwrap();
+    let (_, rest) = guide.split_once(&format!("```python\n# {name}\n")).unwrap();
+    rest.split_once("\n```\n").unwrap().0.to_owned()
+}
+
+#[tokio::test]
+async fn the_guides_receiver_takes_what_is_sent() {
+    let system = System::builder().start().await;
+    let (client, listener) = (system.client(0), Listener::of(&system));
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["verify.py", "receiver.py"] {
+        std::fs::write(folder.path().join(name), block(name)).unwrap();
+    }
+    let port = testkit::free_port();
+    let receiver = Jobcast::builder().program("python3").args(["-B", "-u", "receiver.py"]).cwd(folder.path());
+    let secrets = format!("whsec_{} {SECRET}", "A".repeat(32));
+    let receiver = receiver.env("PORT", port.to_string()).env("WEBHOOK_SECRET", secrets).start();
+    // It is waited for, should it be slow to start.
+    let url = format!("http://127.0.0.1:{port}/hook");
+    let args = ["--forward-to", &url, "--secret-env", "HOOK_SECRET"];
+    let listen = ready(listener.command(&args).start()).await;
+    let ids = jobs(client, 3).await;
+    testkit::eventually(SOON, "it works", async || receiver.stdout().lines().count() >= 3).await;
+    let tasks = ["count", "count", "remote"];
+    let statuses = ["completed", "failed", "cancelled"];
+    let expected = (0..3).map(|n| format!("{} {} {}\n", tasks[n], ids[n], statuses[n])).collect::<String>();
+    assert_eq!(receiver.stdout(), expected);
+    stopped(listen).await;
 }
