@@ -16,7 +16,7 @@ PLANT ?=
 KEEP ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-matrix chaos bench test-k8s test-browser screenshots sample-video lint fmt clean
+.PHONY: help setup run test test-matrix chaos bench test-k8s test-webhooks test-browser screenshots sample-video lint fmt clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ test-matrix: setup ## run what touches Redis against Valkey 9.1 and Redis 8.2 as
 
 test-k8s: setup ## check the Kubernetes manifests and the Dockerfile, without a cluster (a part of `make test`)
 	@scripts/test-k8s
+
+test-webhooks: setup ## try the code of docs/WEBHOOKS.md, and published libraries, on what Jobcast signs (a part of `make test`; installs Node)
+	@scripts/test-webhooks $(ARGS)
 
 test-browser: setup ## drive the page in a browser, through a load balancer (a part of `make test`; installs Chromium and Node)
 	@scripts/test-browser

@@ -31,6 +31,10 @@ def route(manifests):
     return one(manifests, "HTTPRoute", "jobcast")["spec"]["rules"][0]
 
 
+def courier_blocks(manifests):
+    return one(manifests, "NetworkPolicy", "jobcast-courier")["spec"]["egress"][0]["to"]
+
+
 def file(manifests):
     return one(manifests, "ConfigMap", "jobcast-config")["data"]
 
@@ -72,6 +76,8 @@ CHANGES = [
     ("a long preStop", stop.check, lambda m: container(m)["lifecycle"]["preStop"]["sleep"].update(seconds=20)),
     ("a worker that takes its time", stop.check,
      lambda m: replace(file(m), "jobcast.toml", 'grace = "1m"', 'grace = "1m 30s"')),
+    ("a courier that takes its time", stop.check,
+     lambda m: replace(file(m), "jobcast.toml", 'grace = "15s"', 'grace = "45s"')),
     ("pods with another label", rules.selectors_find_their_pods,
      lambda m: gateway(m)["spec"]["template"]["metadata"]["labels"].update({COMPONENT: "gate"})),
     ("a service to a port that isn't there", rules.selectors_find_their_pods,
@@ -82,6 +88,11 @@ CHANGES = [
      lambda m: m.remove(one(m, "NetworkPolicy", "jobcast-worker"))),
     ("a policy that lets in anybody", rules.policies_cover_every_pod,
      lambda m: one(m, "NetworkPolicy", "jobcast-gateway")["spec"]["ingress"][0].pop("from")),
+    ("a courier that may call inside", rules.the_way_out_leads_to_the_internet_alone,
+     lambda m: courier_blocks(m)[0]["ipBlock"]["except"].remove("169.254.0.0/16")),
+    ("a courier that may call inside by IPv6", rules.the_way_out_leads_to_the_internet_alone,
+     lambda m: courier_blocks(m)[1]["ipBlock"].pop("except")),
+    ("a courier that may call nobody", rules.the_way_out_leads_to_the_internet_alone, lambda m: courier_blocks(m).pop(0)),
     ("replicas said twice", rules.scalers_own_the_replicas, lambda m: gateway(m)["spec"].update(replicas=2)),
     ("a scaler of nothing", rules.scalers_own_the_replicas,
      lambda m: one(m, "HorizontalPodAutoscaler", "jobcast-gateway")["spec"]["scaleTargetRef"].update(name="jobcast")),

@@ -1,11 +1,17 @@
 """What no schema knows: that the parts fit together, and that each is as careful as all. Each rule takes the manifests and
 gives what is wrong, as sentences."""
 
+import ipaddress
+
 import settings
 from manifests import containers_of, is_jobcast, labels_of, name_of, of_kind, pod_of, selected, workloads
 
 # Made by hand or by a secret manager, never in git. (k8s/overlays/dev makes its own.)
 SECRETS_FROM_OUTSIDE = {"jobcast"}
+# Settings that are tables of tables, and so no line of config/jobcast.toml.
+TABLES = {"auth.keys", "webhooks.owners"}
+# Where a webhook must not get to, whatever its URL says.
+INSIDE = ["10.0.0.1", "100.64.0.1", "127.0.0.1", "169.254.169.254", "172.16.0.1", "192.168.0.1", "::1", "fc00::1", "fe80::1", "64:ff9b::a00:1"]
 
 
 def selectors_find_their_pods(manifests):
@@ -55,6 +61,27 @@ def policies_cover_every_pod(manifests):
             if one not in found:
                 problems.append(f"{name_of(one)}: no policy restricts its {direction.lower()}")
     return problems
+
+
+def the_way_out_leads_to_the_internet_alone(manifests):
+    """Who may call everybody may call nobody inside; and couriers may call somebody."""
+    problems = []
+    for policy in of_kind(manifests, "NetworkPolicy"):
+        blocks = [to["ipBlock"] for egress in policy["spec"].get("egress", []) for to in egress.get("to", []) if "ipBlock" in to]
+        for address in map(ipaddress.ip_address, INSIDE):
+            if any(is_let_through(address, block) for block in blocks):
+                problems.append(f"{name_of(policy)}: lets through to {address}")
+        if policy["metadata"]["name"] == "jobcast-courier" and not any(
+            is_let_through(ipaddress.ip_address("8.8.8.8"), block) for block in blocks
+        ):
+            problems.append(f"{name_of(policy)}: couriers reach no receiver")
+    return problems
+
+
+def is_let_through(address, block):
+    nets = [ipaddress.ip_network(text) for text in [block["cidr"], *block.get("except", [])]]
+    inside, *walls = [address.version == net.version and address in net for net in nets]
+    return inside and not any(walls)
 
 
 def scalers_own_the_replicas(manifests):
@@ -134,7 +161,7 @@ def images_are_one(manifests):
     problems = []
     images = {container["image"] for one in filter(is_jobcast, workloads(manifests)) for container in containers_of(one)}
     if len(images) != 1:
-        problems.append(f"gateways and workers run different images: {sorted(images)}")
+        problems.append(f"the roles run different images: {sorted(images)}")
     for one in workloads(manifests):
         for container in containers_of(one):
             name, _, tag = container["image"].rpartition(":")
@@ -185,7 +212,7 @@ def settings_exist(manifests):
         config = settings.file_of(manifests, one)
         keys = {f"{section}.{key}" for section, table in config.items() if section != "tasks" for key in table}
         keys |= settings.variables_of(one).keys()
-        problems += [f"{name_of(one)}: there is no setting {key}" for key in sorted(keys - known.keys() - {"auth.keys"})]
+        problems += [f"{name_of(one)}: there is no setting {key}" for key in sorted(keys - known.keys() - TABLES)]
         if settings.value(manifests, one, "auth.anonymous") not in (False, "true", "false"):
             problems.append(f"{name_of(one)}: auth.anonymous is neither true nor false")
         role = pod_of(one)["containers"][0]["args"][0]
@@ -225,6 +252,7 @@ def routes_keep_streams_open(manifests):
 ALL = [
     selectors_find_their_pods,
     policies_cover_every_pod,
+    the_way_out_leads_to_the_internet_alone,
     scalers_own_the_replicas,
     pods_are_restricted,
     containers_are_watched_and_bounded,

@@ -12,7 +12,7 @@ MARGINS = {
     "crates/service/src/stop.rs": r"const LEAVE: Duration = Duration::from_secs\((\d+)\);",
 }
 # What each role does one after the other when it stops.
-STEPS = {"gateway": ["stream.drain"], "worker": ["worker.grace", "worker.kill_after"]}
+STEPS = {"gateway": ["stream.drain"], "worker": ["worker.grace", "worker.kill_after"], "courier": ["courier.grace"]}
 
 
 def margin():

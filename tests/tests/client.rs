@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use client::{
-    Client, ClientBuilder, Event, Follow, FollowError, JobId, List, Output, SnapshotReason, Start, Status,
-    Submit,
+    Client, ClientBuilder, Connection, Event, FeedNews, FeedStart, Follow, FollowError, FollowFeed, JobId,
+    List, Output, SnapshotReason, Start, Status, Submit,
 };
 use serde_json::{Value, json};
 use testkit::proxy::Proxy;
@@ -383,4 +383,88 @@ async fn who_gives_up_says_so() {
     let mut follow = client.follow(nowhere, Start::BEGINNING);
     let error = timeout(SOON, follow.next()).await.unwrap().unwrap().unwrap_err();
     assert!(matches!(error, FollowError::Unreachable { .. }) && error.is_retryable(), "{error}");
+}
+
+/// A feed's news until `ends` jobs have ended: its events' JSON, and what was told of the connection.
+async fn until_ended(feed: &mut FollowFeed, ends: usize) -> (Vec<Value>, Vec<Connection>, Vec<FeedStart>) {
+    let (mut events, mut connections, mut cursors, mut ended) = (Vec::new(), Vec::new(), Vec::new(), 0);
+    while ended < ends {
+        let news = timeout(2 * SOON, feed.next()).await.expect("news in time").expect("a feed doesn't end");
+        match news.unwrap() {
+            FeedNews::Event(event) => {
+                ended += usize::from(event.end().is_some());
+                events.push(serde_json::from_str(event.json().as_str()).unwrap());
+                cursors.push(FeedStart::After(event.cursor));
+            }
+            FeedNews::Connection(connection) => connections.push(connection),
+            other => panic!("{other:?}"),
+        }
+    }
+    (events, connections, cursors)
+}
+
+/// Each job's events as they were told.
+fn by_job(events: &[Value]) -> std::collections::BTreeMap<String, Vec<Value>> {
+    let mut jobs = std::collections::BTreeMap::<_, Vec<_>>::new();
+    for event in events {
+        jobs.entry(event["jobId"].as_str().unwrap().to_owned()).or_default().push(event.clone());
+    }
+    jobs
+}
+
+#[tokio::test]
+async fn a_feed_is_told_once_whatever_breaks_and_goes_on_from_any_cursor() {
+    let system = System::builder().workers(2).store("partitions = 4").settings(HEARTBEAT).start().await;
+    let address = system.client(0).url("");
+    let proxy = Proxy::start(address.strip_prefix("http://").unwrap()).await;
+    let client = quick(format!("http://{}", proxy.addr())).build().unwrap();
+    let mut feed = client.follow_feed(FeedStart::Beginning);
+    let count = 40;
+    let ((events, connections, cursors), ()) = tokio::join!(until_ended(&mut feed, count), async {
+        for n in 0..count {
+            system.client(0).submit("count", json!({ "n": 1, "seconds": 0.1 })).await;
+            if n % 8 == 3 {
+                // While jobs run: what they tell meanwhile comes afterwards.
+                let before = proxy.connections();
+                proxy.cut();
+                testkit::eventually(SOON, "it connects again", async || proxy.connections() > before).await;
+            }
+        }
+        proxy.blackhole();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        proxy.refuse();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        proxy.pass();
+    });
+    let (truth, ..) =
+        until_ended(&mut quick(&address).build().unwrap().follow_feed(FeedStart::Beginning), count).await;
+    assert_eq!(by_job(&events), by_job(&truth));
+    let waits =
+        |connection: &&Connection| matches!(connection, Connection::Waiting { why } if !why.is_empty());
+    assert!(connections.iter().filter(waits).count() >= 5, "each break is told: {connections:?}");
+    assert!(connections.contains(&Connection::Streaming));
+
+    for n in [0, events.len() / 2, events.len() - 2] {
+        let left = events[n + 1..].iter().filter(|event| event["type"] == "completed").count();
+        let (rest, ..) = until_ended(&mut client.follow_feed(cursors[n].clone()), left).await;
+        let whole: Vec<_> = events[..=n].iter().cloned().chain(rest).collect();
+        assert_eq!(by_job(&whole), by_job(&truth), "after {n}");
+    }
+
+    let mut now = client.follow_feed(FeedStart::Now);
+    loop {
+        match timeout(SOON, now.next()).await.unwrap().unwrap().unwrap() {
+            FeedNews::Connection(Connection::Streaming) => {}
+            FeedNews::Snapshot { reason: SnapshotReason::Now, .. } => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    let job = system.client(0).submit("count", json!({ "n": 1 })).await;
+    let (events, ..) = until_ended(&mut now, 1).await;
+    assert_eq!(by_job(&events).into_keys().collect::<Vec<_>>(), [job.to_string()]);
+
+    let mut bad = client.follow_feed(FeedStart::After("AAAA".parse().unwrap()));
+    let error = timeout(SOON, bad.next()).await.unwrap().unwrap().unwrap_err();
+    assert_eq!(error.problem().unwrap().status, 400);
+    assert!(bad.next().await.is_none());
 }

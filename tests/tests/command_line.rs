@@ -317,7 +317,9 @@ async fn the_key_is_shown_nowhere() {
 
 #[tokio::test]
 async fn help_has_examples_and_completions_know_all_commands() {
-    for command in ["submit", "watch", "cancel", "retry", "jobs", "jobs show", "jobs delete", "completions"] {
+    for command in
+        ["submit", "watch", "cancel", "retry", "jobs", "jobs show", "jobs delete", "listen", "completions"]
+    {
         let args: Vec<_> = command.split(' ').chain(["--help"]).collect();
         let ended = run("http://h", &args).await;
         assert_eq!(ended.code, Some(0));
@@ -329,7 +331,9 @@ async fn help_has_examples_and_completions_know_all_commands() {
     }
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let ended = run("http://h", &["completions", shell]).await;
-        for command in ["submit", "watch", "cancel", "retry", "jobs", "completions", "gateway", "dev"] {
+        for command in
+            ["submit", "watch", "cancel", "retry", "jobs", "listen", "completions", "gateway", "dev"]
+        {
             assert!(ended.stdout.contains(command), "{shell}: {command}");
         }
     }

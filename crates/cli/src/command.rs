@@ -9,6 +9,7 @@ mod deliveries;
 mod dev;
 mod gateway;
 mod jobs;
+mod listen;
 pub(crate) mod partitions;
 pub(crate) mod people;
 mod retry;

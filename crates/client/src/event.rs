@@ -232,4 +232,4 @@ impl Event {
 /// What can't be an event: it is no JSON, its id is no cursor, or its number isn't the one of its id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an event can't hold this: {0:?}")]
-pub struct NotAnEvent(String);
+pub struct NotAnEvent(pub(crate) String);

@@ -18,7 +18,7 @@ use tokio::runtime::Runtime;
 pub(crate) use self::outcome::{Exit, Failure};
 pub(crate) use self::text::{age, complain, fit, line, plain, width};
 use super::completions::Completions;
-use super::{cancel, dead_letters, jobs, retry, submit, tasks, watch};
+use super::{cancel, dead_letters, jobs, listen, retry, submit, tasks, watch};
 use crate::args::setting;
 
 /// How long a call is tried again while nobody answers: long enough for a gateway that restarts, short enough to see a
@@ -42,6 +42,8 @@ pub(crate) enum People {
     DeadLetters(dead_letters::DeadLetters),
     /// Shows how tasks stand; pauses and resumes them
     Tasks(tasks::Tasks),
+    /// Relays webhooks to a receiver on this machine, which the internet needn't reach
+    Listen(listen::Listen),
     /// Prints a shell's completions
     Completions(Completions),
 }
@@ -74,6 +76,7 @@ impl People {
                 Self::Jobs(jobs) => jobs.run().await,
                 Self::DeadLetters(letters) => letters.run().await,
                 Self::Tasks(tasks) => tasks.run().await,
+                Self::Listen(listen) => listen.run().await,
                 Self::Completions(_) => Ok(Exit::Done),
             }
         });
@@ -155,14 +158,26 @@ impl NoSettings {
 impl Reach {
     /// Begins a client.
     pub(crate) fn client(&self) -> Result<ClientBuilder, Failure> {
+        Ok(self.lasting_client()?.give_up_after(self.patience.unwrap_or(Duration::from_mins(1))))
+    }
+
+    /// Begins a client of a command that goes on until it is stopped: only a patience that was asked for ends it.
+    pub(crate) fn lasting_client(&self) -> Result<ClientBuilder, Failure> {
         self.settings.check()?;
-        let mut builder = Client::builder(&self.url)
-            .retry_for(self.patience.unwrap_or(PATIENCE))
-            .give_up_after(self.patience.unwrap_or(Duration::from_mins(1)));
+        let mut builder = Client::builder(&self.url).retry_for(self.patience.unwrap_or(PATIENCE));
+        if let Some(patience) = self.patience {
+            builder = builder.give_up_after(patience);
+        }
         if let Some(Secret(key)) = self.key.as_ref().filter(|key| !key.0.is_empty()) {
             builder = builder.key(key);
         }
         Ok(builder)
+    }
+
+    /// Which gateway and which owner, as one text that is another one for each: not to be shown, for the key is in it.
+    pub(crate) fn identity(&self) -> String {
+        let key = self.key.as_ref().map(|Secret(key)| key.as_str()).unwrap_or_default();
+        format!("{}\n{key}", self.url.trim_end_matches('/'))
     }
 }
 

@@ -2,7 +2,7 @@
 
 #[cfg(test)]
 mod sim;
-mod source;
+pub(crate) mod source;
 mod state;
 mod turn;
 
@@ -15,8 +15,8 @@ use tokio::time::{Instant, sleep};
 use tokio_stream::Stream;
 
 use self::state::State;
-pub(crate) use self::turn::Rules;
-use self::turn::{Lost, Next, Polled, Took};
+pub(crate) use self::turn::{Lost, Rules};
+use self::turn::{Next, Polled, Took};
 use crate::client::Client;
 use crate::error::FollowError;
 use crate::event::Event;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use model::{Cursor, JobId, Position};
 use reqwest::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
-use reqwest::{Method, Response, StatusCode};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use tokio::time::timeout;
 
 use super::Start;
@@ -14,20 +14,17 @@ use crate::error::{Error, FollowError};
 use crate::sse::{Parser, Piece};
 
 /// A body that is a stream.
-pub(super) struct Source {
+pub(crate) struct Source {
     client: Client,
     response: Response,
     parser: Parser,
     heard: bool,
 }
 
-/// Opens a stream: the head has come, and says that it is one.
+/// Opens the stream of the job `id`.
 pub(super) async fn open(client: &Client, id: JobId, start: Start) -> Result<Source, Lost> {
-    let mut request = client
-        .request(Method::GET, &format!("/api/jobs/{id}/events"))
-        .header(ACCEPT, "text/event-stream")
-        .header(CACHE_CONTROL, "no-store");
-    request = match start {
+    let request = client.request(Method::GET, &format!("/api/jobs/{id}/events"));
+    let request = match start {
         Start::Now => request.query(&[("from", "now")]),
         Start::After(Position::START) => request,
         Start::After(Position { seq, mark: None }) => request.header("last-event-id", seq),
@@ -35,6 +32,12 @@ pub(super) async fn open(client: &Client, id: JobId, start: Start) -> Result<Sou
             request.header("last-event-id", Cursor::new(seq, mark).to_string())
         }
     };
+    open_request(client, request).await
+}
+
+/// Opens the stream that `request` asks for: the head has come, and says that it is one.
+pub(crate) async fn open_request(client: &Client, request: RequestBuilder) -> Result<Source, Lost> {
+    let mut request = request.header(ACCEPT, "text/event-stream").header(CACHE_CONTROL, "no-store");
     if let Some(token) = client.token() {
         request = request.query(&[("token", token)]);
     }
@@ -80,12 +83,17 @@ fn silent(client: &Client) -> Lost {
 
 impl Source {
     /// What came next; perhaps nothing but a comment.
-    pub(super) async fn more(&mut self) -> Result<Vec<Piece>, Lost> {
+    pub(crate) async fn more(&mut self) -> Result<Vec<Piece>, Lost> {
         let settings = self.client.settings();
         let limit = if self.heard { settings.silence() } else { settings.first_byte };
         let bytes = match timeout(limit, self.response.chunk()).await {
             Err(_) if !self.heard => return Err(silent(&self.client)),
-            Err(_) | Ok(Ok(None) | Err(_)) => return Err(Lost::Closed),
+            Ok(Ok(None)) => return Err(Lost::Closed),
+            Ok(Err(error)) => return Err(Lost::Broken(self.client.unreachable(error))),
+            Err(_) => {
+                let seconds = limit.as_secs_f64();
+                return Err(Lost::Broken(self.client.unreachable(format!("nothing came for {seconds} s"))));
+            }
             Ok(Ok(Some(bytes))) => bytes,
         };
         self.heard = true;

@@ -198,7 +198,8 @@ impl State {
                 self.phase = Phase::Failed(error);
                 return None;
             }
-            Lost::Closed => (false, None),
+            // Only whoever isn't back soon is worth a word.
+            Lost::Closed | Lost::Broken(_) => (false, None),
             Lost::Away(error) => (false, Some(error)),
             Lost::Useless(error) => (true, Some(error)),
         };

@@ -46,8 +46,10 @@ pub(crate) enum Lost {
     Away(Error),
     /// It can't be had like this: the connection stands and nothing comes, or something that is no stream.
     Useless(Error),
-    /// It ended or broke, or sent what can't be.
+    /// It ended, or sent what can't be.
     Closed,
+    /// It broke in its middle.
+    Broken(Error),
     /// The gateway says that the end was seen.
     Seen,
     /// Refused for good.

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use client::{BuildError, FollowError};
@@ -57,6 +58,14 @@ pub(crate) enum Failure {
     /// Whoever read the output is gone.
     #[error("nobody reads on")]
     Reader,
+    /// The place in a feed can't be kept.
+    #[error("the place in the feed can't be kept in {path}: {source}", path = .path.display())]
+    Kept {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// No thread can be started.
     #[error("the runtime can't start: {0}")]
     Runtime(io::Error),

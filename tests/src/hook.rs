@@ -1,0 +1,150 @@
+//! A receiver of webhooks in the test's hands: it can be away, and answer what the test says.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{HeaderMap, Request, Response};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use crate::SOON;
+
+/// What the receiver answers to its request number `n`, counted from 0: a status, and a body.
+type Script = dyn Fn(usize, &Got) -> (u16, String) + Send + Sync;
+
+/// One request that arrived.
+#[derive(Clone, Debug)]
+pub struct Got {
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: Bytes,
+}
+
+impl Got {
+    /// The header `name`.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).unwrap_or_else(|| panic!("there is no {name}")).to_str().unwrap()
+    }
+
+    /// The `webhook-id`.
+    pub fn id(&self) -> &str {
+        self.header("webhook-id")
+    }
+
+    /// The body, which must be JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+}
+
+/// The receiver. Dropping it stops it.
+pub struct Hook {
+    addr: SocketAddr,
+    shared: Arc<Shared>,
+    serving: Option<JoinSet<()>>,
+}
+
+struct Shared {
+    script: Box<Script>,
+    got: Mutex<Vec<Got>>,
+}
+
+impl Hook {
+    /// One that answers 204 to everything.
+    pub async fn start() -> Self {
+        Self::answering(|_, _| (204, String::new())).await
+    }
+
+    /// One that answers what `script` says.
+    pub async fn answering(script: impl Fn(usize, &Got) -> (u16, String) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let shared = Arc::new(Shared { script: Box::new(script), got: Mutex::default() });
+        let mut hook = Self { addr: listener.local_addr().unwrap(), shared, serving: None };
+        hook.serve(listener);
+        hook
+    }
+
+    /// Its URL.
+    pub fn url(&self) -> String {
+        format!("http://{}/hook", self.addr)
+    }
+
+    /// What has arrived so far.
+    pub fn got(&self) -> Vec<Got> {
+        self.shared.got.lock().unwrap().clone()
+    }
+
+    /// The `webhook-id`s that have arrived so far.
+    pub fn ids(&self) -> Vec<String> {
+        self.got().iter().map(|got| got.id().to_owned()).collect()
+    }
+
+    /// Waits until so many requests have arrived, and gives them all.
+    pub async fn wait(&self, count: usize) -> Vec<Got> {
+        let what = format!("{count} webhooks arrive");
+        testkit::eventually(SOON, &what, async || self.got().len() >= count).await;
+        self.got()
+    }
+
+    /// Stops listening, and breaks what is open.
+    pub fn stop(&mut self) {
+        self.serving = None;
+    }
+
+    /// Listens again, on the same port.
+    pub async fn restart(&mut self) {
+        let bound = testkit::eventually_some(SOON, "the port is free again", async || {
+            TcpListener::bind(self.addr).await.ok()
+        });
+        let listener = bound.await;
+        self.serve(listener);
+    }
+
+    fn serve(&mut self, listener: TcpListener) {
+        let shared = Arc::clone(&self.shared);
+        let mut serving = JoinSet::new();
+        serving.spawn(async move {
+            // Ends with the receiver: dropped, it takes its connections along.
+            let mut connections = JoinSet::new();
+            while let Ok((socket, _)) = listener.accept().await {
+                let shared = Arc::clone(&shared);
+                let service = service_fn(move |request| answer(Arc::clone(&shared), request));
+                connections.spawn(async move {
+                    let served = hyper::server::conn::http1::Builder::new();
+                    let _ = served.serve_connection(TokioIo::new(socket), service).await;
+                });
+            }
+        });
+        self.serving = Some(serving);
+    }
+}
+
+async fn answer(
+    shared: Arc<Shared>,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let (head, body) = request.into_parts();
+    let Ok(body) = body.collect().await else { return Ok(Response::default()) };
+    let got = Got { headers: head.headers, body: body.to_bytes() };
+    let n = {
+        let mut all = shared.got.lock().unwrap();
+        all.push(got.clone());
+        all.len() - 1
+    };
+    let (status, body) = (shared.script)(n, &got);
+    Ok(Response::builder().status(status).body(body.into()).unwrap())
+}
+
+impl std::fmt::Debug for Hook {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hook").field("addr", &self.addr).finish_non_exhaustive()
+    }
+}
