@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -46,6 +47,8 @@ struct Desk {
     got: Mutex<Vec<Got>>,
     /// Messages that are being answered.
     open: Mutex<HashSet<String>>,
+    /// The most that were so at once.
+    most_open: AtomicUsize,
     /// Messages of which a second request came while the first was being answered.
     twice: Mutex<Vec<String>>,
 }
@@ -78,6 +81,7 @@ impl Receiver {
             answer: Box::new(answer),
             got: Mutex::default(),
             open: Mutex::default(),
+            most_open: AtomicUsize::new(0),
             twice: Mutex::default(),
         });
         let router =
@@ -109,6 +113,11 @@ impl Receiver {
         .await
     }
 
+    /// The most messages that were being answered at once.
+    pub fn most_open(&self) -> usize {
+        self.desk.most_open.load(Ordering::SeqCst)
+    }
+
     /// Messages of which a second request came while the first was being answered.
     pub fn twice(&self) -> Vec<String> {
         self.desk.twice.lock().clone()
@@ -118,8 +127,12 @@ impl Receiver {
 async fn take(State(desk): State<Arc<Desk>>, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
     let got = Got { at: Instant::now(), path: uri.to_string(), headers, body };
     let id = got.id().to_owned();
-    if !desk.open.lock().insert(id.clone()) {
-        desk.twice.lock().push(id.clone());
+    {
+        let mut open = desk.open.lock();
+        if !open.insert(id.clone()) {
+            desk.twice.lock().push(id.clone());
+        }
+        desk.most_open.fetch_max(open.len(), Ordering::SeqCst);
     }
     let n = {
         let mut all = desk.got.lock();
