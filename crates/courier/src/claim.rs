@@ -3,6 +3,7 @@
 //! Each partition has its own loop: wait for room, claim, begin; where nothing more is due, wait at the bell until the next one is.
 //! A claim without an answer is repeated with the same token, so that what it may have claimed is found again.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use store::{DueDeliveries, DueOptions, StoreError};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep};
 
+use crate::alarm::Alarm;
 use crate::backoff::Backoff;
 use crate::courier::Courier;
 use crate::deliver::Delivery;
@@ -23,6 +25,8 @@ const SPARE: Duration = Duration::from_secs(45);
 const MARGIN: Duration = Duration::from_secs(15);
 /// The longest body that comes with a claim at once; a longer one is read when it is sent.
 const LONGEST_BODY: usize = 16 * 1024;
+/// The least time between a claim that found all there was and the next one, so that what becomes due within it comes together.
+const BREATH: Duration = Duration::from_millis(5);
 /// The longest wait at the bell.
 const AT_THE_BELL: Duration = Duration::from_mins(1);
 
@@ -30,8 +34,14 @@ const AT_THE_BELL: Duration = Duration::from_mins(1);
 pub(crate) struct Claimer {
     courier: Arc<Courier>,
     partition: Partition,
+    /// Set when something that was claimed here is due again.
+    alarm: Arc<Alarm>,
+    /// The wait at the bell, which goes on while there are claims: it would cost a new connection to come back to it.
+    bell: Option<Bell>,
     has_complained: bool,
 }
+
+type Bell = Pin<Box<dyn Future<Output = Result<bool, StoreError>> + Send>>;
 
 /// What a claim brought.
 struct Claim {
@@ -44,14 +54,15 @@ struct Claim {
 
 impl Claimer {
     pub(crate) fn new(courier: Arc<Courier>, partition: Partition) -> Self {
-        Self { courier, partition, has_complained: false }
+        Self { courier, partition, alarm: Arc::default(), bell: None, has_complained: false }
     }
 
     /// Claims and begins deliveries until the soft stop.
     pub(crate) async fn run(mut self) {
         let soft = self.courier.soft.clone();
         let mut backoff = Backoff::new();
-        while let Some(permits) = self.room().await {
+        while let Some(permits) = room(&self.courier).await {
+            self.alarm.clear();
             let Some(claim) = self.claim(permits).await else { return };
             let (is_full, next) = (claim.is_full, claim.due.next);
             let relief = self.begin(claim);
@@ -61,7 +72,7 @@ impl Claimer {
                 }
                 continue;
             }
-            match soft.run_until_cancelled(Box::pin(self.wait(next))).await {
+            match soft.run_until_cancelled(self.wait(next)).await {
                 None => return,
                 Some(Ok(())) => backoff = Backoff::new(),
                 Some(Err(error)) => {
@@ -70,20 +81,6 @@ impl Claimer {
                 }
             }
         }
-    }
-
-    /// Waits for room for one delivery at least; the rest of a claim as there is. `None` at a stop.
-    async fn room(&self) -> Option<OwnedSemaphorePermit> {
-        let Courier { permits, soft, .. } = &*self.courier;
-        let first = soft.run_until_cancelled(Arc::clone(permits).acquire_owned()).await?;
-        let mut room = first.ok().filter(|_| !soft.is_cancelled())?;
-        let more = permits.available_permits().min(MOST - 1);
-        if let Ok(more) = u32::try_from(more)
-            .map_or(Err(()), |more| Arc::clone(permits).try_acquire_many_owned(more).map_err(|_| ()))
-        {
-            room.merge(more);
-        }
-        Some(room)
     }
 
     /// Claims until it is answered, or until there is a stop: what was claimed without anybody knowing comes again when its lease ends.
@@ -116,7 +113,8 @@ impl Claimer {
         let mut relief = Duration::ZERO;
         for due in due.deliveries {
             let permit = permits.split(1);
-            let delivery = Delivery::new(Arc::clone(&self.courier), due, start_until);
+            let delivery =
+                Delivery::new(Arc::clone(&self.courier), Arc::clone(&self.alarm), due, start_until);
             let deliveries = &self.courier.deliveries;
             if self.courier.soft.is_cancelled() {
                 deliveries.spawn(async move {
@@ -135,11 +133,25 @@ impl Claimer {
         relief
     }
 
-    /// Waits until something is due: what rings, or the one that is `next`.
-    async fn wait(&self, next: Option<Duration>) -> Result<(), StoreError> {
-        let longest = AT_THE_BELL.mul_f64(rand::random_range(0.8..=1.0));
-        let wait = next.map_or(longest, |next| next.min(longest));
-        self.courier.store.wait_for_due(self.partition, wait).await.map(drop)
+    /// Waits until something is due: what rings, the one that is `next`, or one that was claimed here and is due again.
+    async fn wait(&mut self, next: Option<Duration>) -> Result<(), StoreError> {
+        if let Some(next) = next {
+            self.alarm.set(Instant::now() + next);
+        }
+        let bell = self.bell.get_or_insert_with(|| {
+            let (courier, partition) = (Arc::clone(&self.courier), self.partition);
+            let longest = AT_THE_BELL.mul_f64(rand::random_range(0.8..=1.0));
+            Box::pin(async move { courier.store.wait_for_due(partition, longest).await })
+        });
+        // What becomes due meanwhile is claimed together.
+        sleep(BREATH).await;
+        tokio::select! {
+            rang = bell => {
+                self.bell = None;
+                rang.map(drop)
+            }
+            () = self.alarm.rings() => Ok(()),
+        }
     }
 
     /// The store itself logs that Redis is away; anything else is logged here, once until a claim is answered.
@@ -153,6 +165,18 @@ impl Claimer {
             tracing::warn!(%partition, %error, "deliveries can't be claimed; trying again");
         }
     }
+}
+
+/// Waits for room for one delivery at least; the rest of a claim as there is. `None` at a stop.
+async fn room(courier: &Courier) -> Option<OwnedSemaphorePermit> {
+    let Courier { permits, soft, .. } = courier;
+    let first = soft.run_until_cancelled(Arc::clone(permits).acquire_owned()).await?;
+    let mut room = first.ok().filter(|_| !soft.is_cancelled())?;
+    let more = u32::try_from(permits.available_permits().min(MOST - 1)).unwrap_or_default();
+    if let Ok(more) = Arc::clone(permits).try_acquire_many_owned(more) {
+        room.merge(more);
+    }
+    Some(room)
 }
 
 fn new_token() -> Token {

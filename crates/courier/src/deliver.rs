@@ -9,6 +9,7 @@ use model::{Clock, Job, SystemClock, Timestamp};
 use store::{Due, Outcome, Settled, StoreError};
 use tokio::time::{Instant, sleep};
 
+use crate::alarm::Alarm;
 use crate::backoff::Backoff;
 use crate::courier::Courier;
 use crate::gate::Ended;
@@ -27,6 +28,8 @@ type Went = Result<Answer, NoAnswer>;
 /// A claimed delivery.
 pub(crate) struct Delivery {
     courier: Arc<Courier>,
+    /// Wakes the loop that claimed it.
+    alarm: Arc<Alarm>,
     due: Due,
     /// Until when it may be started: a request that begins later could outlive the lease.
     start_until: Instant,
@@ -45,8 +48,8 @@ pub(crate) enum Plan {
 }
 
 impl Delivery {
-    pub(crate) fn new(courier: Arc<Courier>, due: Due, start_until: Instant) -> Self {
-        Self { courier, due, start_until }
+    pub(crate) fn new(courier: Arc<Courier>, alarm: Arc<Alarm>, due: Due, start_until: Instant) -> Self {
+        Self { courier, alarm, due, start_until }
     }
 
     /// What is to be done, and the host that it goes to.
@@ -188,7 +191,12 @@ impl Delivery {
         let mut backoff = Backoff::new();
         loop {
             match self.courier.store.settle(self.due.id, self.due.token, outcome, attempt).await {
-                Ok(Settled::Yes) => return,
+                Ok(Settled::Yes) => {
+                    if let Outcome::Retry(after) | Outcome::Postponed(after) = outcome {
+                        self.alarm.set(Instant::now() + after);
+                    }
+                    return;
+                }
                 Ok(Settled::Lost) => {
                     return tracing::debug!(delivery = %self.due.id, "another courier has it meanwhile");
                 }

@@ -9,6 +9,7 @@
 //! **Invariant:** what is in hand is in Redis too, under a lease that outlives the request: no two couriers send the same delivery
 //! at once, and a courier that dies loses none. No receiver, however slow or broken, keeps another one waiting.
 
+mod alarm;
 mod backoff;
 mod claim;
 mod courier;
