@@ -112,6 +112,9 @@ pub struct JobRecord {
     pub log_cap: Option<u64>,
     /// How many counted outputs (`{"n": 1}`, `{"n": 2}`…) the handler writes in an attempt that completes.
     pub outputs: Option<u64>,
+    /// The job's deadline, in ms from its submission; `None` where the run relied on the default, which no run lives to see.
+    #[serde(default)]
+    pub deadline_ms: Option<u64>,
     /// The end that someone was told is written: a cancel's 202, an HTTP worker's `complete` or `fail` answered 200.
     #[serde(default)]
     pub acknowledged_end: Option<AcknowledgedEnd>,

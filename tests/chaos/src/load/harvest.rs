@@ -39,6 +39,7 @@ pub async fn harvest(
             tries: job.tries,
             log_cap: job.log_cap,
             outputs: Some(job.outputs),
+            deadline_ms: job.deadline_ms,
             acknowledged_end: job.cancelled,
             final_poll,
             final_log,

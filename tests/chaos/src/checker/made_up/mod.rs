@@ -93,7 +93,7 @@ pub(crate) fn run(topology: Topology, seed: u64) -> Run {
             client.step(&run, &logs, &mut dice, now);
         }
     }
-    conclude(&mut run, &logs);
+    conclude(&mut run, &logs, &mut dice);
     run.clients = clients.into_iter().map(Served::record).collect();
     run
 }
@@ -110,6 +110,7 @@ fn submit(run: &mut Run, logs: &mut Logs, dice: &mut Dice, now: u64) {
         tries: 1,
         log_cap: dice.one_in(3).then_some(12),
         outputs: Some(3 + dice.below(12)),
+        deadline_ms: None,
         acknowledged_end: None,
         final_poll: Polled { status: 0, body: String::new() },
         final_log: Vec::new(),
@@ -130,11 +131,14 @@ fn failover(partition: u16, now: u64) -> FaultRecord {
 }
 
 /// Writes down what Redis holds.
-fn conclude(run: &mut Run, logs: &Logs) {
+fn conclude(run: &mut Run, logs: &Logs, dice: &mut Dice) {
     for index in 0..run.jobs.len() {
         let log = logs.of_job(index).to_vec();
-        run.jobs[index].final_poll = logs.poll(&run.jobs[index].id, index);
+        run.jobs[index].final_poll = logs.poll(run, index);
         run.jobs[index].final_log = log;
+        // A right one: nobody has ended later than 5 s after it.
+        let life = logs.ended_ms(index).map(|ended| ended - run.jobs[index].answered_at_ms);
+        run.jobs[index].deadline_ms = life.map(|life| life.saturating_sub(dice.below(5_001)).max(1));
     }
     for (number, owner) in run.owners.iter_mut().enumerate() {
         owner.feeds = (0..PARTITIONS).map(|partition| logs.of_feed(number, partition).to_vec()).collect();
