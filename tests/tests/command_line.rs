@@ -118,6 +118,8 @@ async fn how_it_ends_says_its_exit_code() {
         (url, &["submit", "count", "@/nowhere.json"], 2, "/nowhere.json"),
         (url, &["submit", "count", "1", "--timeout", "soon"], 2, "it is a number of seconds"),
         (url, &["submit", "count", "--config", "x.toml"], 2, "leave them out"),
+        (url, &["--set", "worker.grace=1s", "submit", "count"], 2, "leave them out"),
+        (url, &["--config", "x.toml", "completions", "bash"], 2, "leave them out"),
         (&"ftp://h".to_owned(), &["submit", "count"], 2, "it begins with http"),
         (nowhere, &["submit", "count", "1", "--patience", "0"], 3, "Is a gateway running there?"),
         (url, &["jobs", "show", failed], 0, ""),

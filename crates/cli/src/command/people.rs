@@ -19,7 +19,7 @@ pub(crate) use self::outcome::{Exit, Failure};
 pub(crate) use self::text::{complain, line, plain, width};
 use super::completions::Completions;
 use super::{cancel, jobs, retry, submit, tasks, watch};
-use crate::args::setting;
+use crate::args::{self, setting};
 
 /// How long a call is tried again while nobody answers: long enough for a gateway that restarts, short enough to see a
 /// mistyped address.
@@ -46,8 +46,9 @@ pub(crate) enum People {
 
 impl People {
     /// Runs it to its end.
-    pub(crate) fn run(&self) -> ExitCode {
+    pub(crate) fn run(&self, args: &args::Args) -> ExitCode {
         let ended = match self {
+            _ if args.has_settings_before() => Err(no_settings()),
             Self::Completions(completions) => completions.run(),
             _ => self.ask(),
         };
@@ -141,12 +142,14 @@ impl NoSettings {
     /// Refuses them.
     pub(crate) fn check(&self) -> Result<(), Failure> {
         if self.config.is_some() || !self.set.is_empty() {
-            return Err(Failure::Usage(
-                "--config and --set are for gateways and workers; leave them out".into(),
-            ));
+            return Err(no_settings());
         }
         Ok(())
     }
+}
+
+fn no_settings() -> Failure {
+    Failure::Usage("--config and --set are for gateways and workers; leave them out".into())
 }
 
 impl Reach {
