@@ -63,6 +63,7 @@ impl Settings {
 
 /// What to be, or what to do.
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one in the process")]
 pub(crate) enum Command {
     /// Runs until it is stopped.
     #[command(flatten)]

@@ -5,13 +5,14 @@ mod text;
 
 use std::convert::Infallible;
 use std::fmt;
+use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use client::{Client, ClientBuilder, JobId};
+use client::{Client, ClientBuilder, JobId, Submitted};
 use service::config::Override;
 use tokio::runtime::Runtime;
 
@@ -153,13 +154,34 @@ fn no_settings() -> Failure {
 }
 
 impl Reach {
+    /// Prints the id of a job that was accepted; and of an external one its lease token too, and at a terminal how to report.
+    pub(crate) fn accepted(&self, submitted: &Submitted) -> Result<(), Failure> {
+        let Some(token) = submitted.lease_token else { return line(&submitted.id.to_string()) };
+        line(&format!("{} {token}", submitted.id))?;
+        if !io::stdout().is_terminal() {
+            return Ok(());
+        }
+        let key = if self.key().is_some() { " -H \"Authorization: Bearer $JOBCAST_KEY\"" } else { "" };
+        let url = self.url.trim_end_matches('/');
+        line(&format!(
+            "\nThe second word is its lease token: whoever has it does the work, and reports of it by\n  \
+             curl -H 'Content-Type: application/json'{key} {url}/api/work/{}/CALL -d '{{\"leaseToken\": \"{token}\", …}}'\n\
+             where CALL is heartbeat, progress, output, complete or fail. The first one starts it.",
+            submitted.id
+        ))
+    }
+
+    fn key(&self) -> Option<&str> {
+        self.key.as_ref().map(|Secret(key)| key.as_str()).filter(|key| !key.is_empty())
+    }
+
     /// Begins a client.
     pub(crate) fn client(&self) -> Result<ClientBuilder, Failure> {
         self.settings.check()?;
         let mut builder = Client::builder(&self.url)
             .retry_for(self.patience.unwrap_or(PATIENCE))
             .give_up_after(self.patience.unwrap_or(Duration::from_mins(1)));
-        if let Some(Secret(key)) = self.key.as_ref().filter(|key| !key.0.is_empty()) {
+        if let Some(key) = self.key() {
             builder = builder.key(key);
         }
         Ok(builder)
