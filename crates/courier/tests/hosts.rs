@@ -20,11 +20,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::response::IntoResponse;
-use bench::receiver::{Bad, BadReceiver, Receiver};
+use bench::receiver::Receiver;
 use bench::{Bench, Courier, LONG, Setup, options};
 use courier::{Became, BecameLabels, Options};
 use model::wire::DeliveryStatus::{Dead, Delivered};
 use testkit::proxy::Proxy;
+use testkit::{Bad, BadReceiver};
 
 fn became(courier: &Courier, outcome: Became) -> u64 {
     courier.metrics.became.get_or_create(&BecameLabels { outcome }).get()

@@ -105,6 +105,9 @@ fn a_slow_past_is_forgiven() {
         gate.leave(now, Ended::Took(MS), 0.5);
     }
     assert!(gate.interval(now) < 3 * MS, "{:?}", gate.interval(now));
+    assert!(gate.is_proven());
+    gate.leave(now, Ended::Failed(MS), 0.5);
+    assert!(!gate.is_proven());
 }
 
 #[test]

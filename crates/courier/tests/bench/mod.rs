@@ -108,7 +108,7 @@ impl Default for Setup {
             options: options(),
             allow: vec!["127.0.0.0/8"],
             secrets: secrets(&[SECRET]),
-            lookup: Arc::new(SystemLookup),
+            lookup: Arc::new(SystemLookup::default()),
         }
     }
 }
