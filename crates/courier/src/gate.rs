@@ -112,13 +112,12 @@ impl Gate {
                 self.begin(now);
                 Entry::Go
             }
-            Breaker::Open { .. } | Breaker::Probing { .. } => Entry::Later,
             Breaker::Closed if waiting == 0 && self.running < self.window => {
                 self.begin(now);
                 Entry::Go
             }
             Breaker::Closed if self.may_wait(now, waiting) => Entry::Wait,
-            Breaker::Closed => Entry::Later,
+            Breaker::Closed | Breaker::Open { .. } | Breaker::Probing { .. } => Entry::Later,
         }
     }
 

@@ -208,13 +208,11 @@ pub(crate) struct Waiting {
 impl Waiting {
     /// The place, once it is there; or in how long to come again, if it doesn't come within a moment.
     pub(crate) async fn place(self) -> Result<Place, Duration> {
-        match timeout(PATIENCE, self.place).await {
-            Ok(Ok(place)) => Ok(place),
-            Ok(Err(_)) | Err(_) => {
-                self.host.state.lock().line.retain(|waiting| !waiting.is_closed());
-                Err(self.host.later())
-            }
+        if let Ok(Ok(place)) = timeout(PATIENCE, self.place).await {
+            return Ok(place);
         }
+        self.host.state.lock().line.retain(|waiting| !waiting.is_closed());
+        Err(self.host.later())
     }
 }
 

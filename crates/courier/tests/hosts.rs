@@ -69,7 +69,7 @@ async fn a_host_gets_no_more_requests_at_once_than_it_may() {
 async fn a_dead_host_is_left_alone_and_others_are_served_meanwhile() {
     let bench = Bench::start().await;
     let (dead, good) = (Receiver::answering(|_, _| 500).await, Receiver::start().await);
-    let courier = bench.courier(Options { attempts: 20, retry_delay: Duration::from_secs(60), ..options() });
+    let courier = bench.courier(Options { attempts: 20, retry_delay: Duration::from_mins(1), ..options() });
     for _ in 0..300 {
         bench.ended(&dead.url()).await;
     }
