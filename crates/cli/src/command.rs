@@ -6,6 +6,7 @@ mod completions;
 mod dev;
 mod gateway;
 mod jobs;
+mod load;
 pub(crate) mod partitions;
 pub(crate) mod people;
 mod retry;

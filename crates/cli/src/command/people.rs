@@ -18,7 +18,7 @@ use tokio::runtime::Runtime;
 pub(crate) use self::outcome::{Exit, Failure};
 pub(crate) use self::text::{complain, line, plain, width};
 use super::completions::Completions;
-use super::{cancel, jobs, retry, submit, tasks, watch};
+use super::{cancel, jobs, load, retry, submit, tasks, watch};
 use crate::args::setting;
 
 /// How long a call is tried again while nobody answers: long enough for a gateway that restarts, short enough to see a
@@ -40,6 +40,8 @@ pub(crate) enum People {
     Jobs(jobs::Jobs),
     /// Shows how tasks stand; pauses and resumes them
     Tasks(tasks::Tasks),
+    /// Loads gateways with streams and events, and checks every stream for loss
+    Load(load::Load),
     /// Prints a shell's completions
     Completions(Completions),
 }
@@ -71,6 +73,7 @@ impl People {
                 Self::Retry(retry) => retry.run().await,
                 Self::Jobs(jobs) => jobs.run().await,
                 Self::Tasks(tasks) => tasks.run().await,
+                Self::Load(load) => load.run().await,
                 Self::Completions(_) => Ok(Exit::Done),
             }
         });
@@ -165,7 +168,14 @@ impl Reach {
 
 /// An API key.
 #[derive(Clone)]
-struct Secret(String);
+pub(crate) struct Secret(String);
+
+impl Secret {
+    /// The key itself.
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
 
 impl FromStr for Secret {
     type Err = Infallible;

@@ -1,0 +1,4 @@
+//! The report as a page.
+pub(super) fn page(report: &super::Report) -> String {
+    report.table()
+}
