@@ -19,16 +19,16 @@ use crate::open_files;
 
 const EXAMPLES: &str = "\
 Examples:
-  jobcast load fanout                                   1,000 streams of one job, 10 events a second, for 30 s
-  jobcast load idle --streams 19000 --pid $(pidof jobcast)
-                                                        what an open stream costs a gateway
+  jobcast load fanout                        1,000 streams of one job, 10 events/s, for 30 s
+  jobcast load idle --streams 19000 --pid $(pidof jobcast)   what an open stream costs
   jobcast load jobs --streams 6000 --jobs 3000 --rate 1000 --duration 2m
   jobcast load burst --url http://gw1:8080 --url http://gw2:8080
-  jobcast load storm --streams 19000 --html storm.html  all streams come back at once; a page with plots
-  jobcast load fanout --streams 57000 --lead 0.0.0.0:7000 --processes 3 --bind 127.0.0.1 --bind 127.0.0.2
-  jobcast load --join 10.0.0.5:7000                     on the other machines, or twice more on this one
+  jobcast load storm --html storm.html       all streams come back at once; a page with plots
+  jobcast load fanout --streams 57000 --lead 10.0.0.5:7000 --processes 3
+  jobcast load --join 10.0.0.5:7000          on two other machines, or twice more on this one
 
-Ends with 0 if every stream told every event once and in order, with 1 if not. docs/LOAD.md says what is measured.";
+Ends with 0 if every stream told every event once and in order, with 1 if not. docs/LOAD.md
+says what is measured.";
 
 /// What the load is like.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -92,7 +92,7 @@ pub(crate) struct Load {
     /// For how long events are published, such as 30s or 5m
     #[arg(long, value_name = "TIME", value_parser = time, default_value = "30s")]
     duration: Duration,
-    /// The size of an event's JSON in bytes, about; below 160 there is none
+    /// The size of an event's JSON in bytes, about; the least is 161
     #[arg(long, value_name = "BYTES", default_value_t = 200)]
     size: usize,
     /// The most events in one report, 1 to 1000

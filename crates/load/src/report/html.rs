@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::plot::{Axis, Line, Plot, Scale, escaped, plain};
 use super::table::{check, rows, title};
-use super::text::{bytes, millis};
+use super::text::millis;
 use super::{Point, Report, Role};
 
 const STYLE: &str = include_str!("page.css");
@@ -46,8 +46,10 @@ fn plots(report: &Report) -> Vec<(&'static str, Plot)> {
     if !report.processes.is_empty() {
         let cores = of_processes(report, |point, at| point.cores.get(at).map(|cores| cores * 100.0));
         plots.push(("Processor time", time("% of a core", plain, cores)));
-        let memory = of_processes(report, |point, at| point.memory.get(at).map(|&memory| as_float(memory)));
-        plots.push(("Memory", time("resident set", bytes, memory)));
+        let memory = of_processes(report, |point, at| {
+            point.memory.get(at).map(|&memory| as_float(memory) / 1024.0 / 1024.0)
+        });
+        plots.push(("Memory", time("resident set, MiB", plain, memory)));
     }
     plots
 }
@@ -78,17 +80,20 @@ fn distribution(report: &Report) -> Plot {
     let rarity = |share: f64| 1.0 / (1.0 - share);
     let points = report.distribution.iter().filter(|(share, _)| *share < 1.0);
     Plot {
-        x: Axis {
-            title: "share of events that came within",
-            scale: Scale::Log,
-            label: |rarity| format!("{} %", plain(((1.0 - 1.0 / rarity) * 1e7).round() / 1e5)),
-        },
+        x: Axis { title: "share of events that came within", scale: Scale::LogSpan, label: share },
         y: Axis { title: "time", scale: Scale::Even, label: millis },
         lines: vec![Line {
             name: "latency".to_owned(),
             points: points.map(|&(share, ms)| (rarity(share), ms)).collect(),
         }],
     }
+}
+
+/// A share of events as its rarity says it: 10 is 90 %, 1,000 is 99.9 %.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the digits of a label")]
+fn share(rarity: f64) -> String {
+    let digits = (rarity.log10().round() - 2.0).max(0.0) as usize;
+    format!("{:.digits$} %", (1.0 - 1.0 / rarity) * 100.0)
 }
 
 fn time(title: &'static str, label: fn(f64) -> String, lines: Vec<Line>) -> Plot {
@@ -125,4 +130,14 @@ fn seconds(at: i64) -> f64 {
 #[expect(clippy::cast_precision_loss, reason = "for a plot")]
 fn as_float(number: u64) -> f64 {
     number as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rarer_is_more_nines() {
+        assert_eq!([1.0, 10.0, 100.0, 1e3, 1e5].map(share), ["0 %", "90 %", "99 %", "99.9 %", "99.999 %"]);
+    }
 }

@@ -20,8 +20,10 @@ pub(super) enum Scale {
     Even,
     /// Evenly, from the least to the greatest.
     Span,
-    /// Each step ten times the one before.
+    /// Each step ten times the one before; from one of them to another.
     Log,
+    /// The same, to the greatest.
+    LogSpan,
 }
 
 /// One line.
@@ -65,7 +67,7 @@ struct Ruler {
 
 impl Ruler {
     fn of(scale: Scale, values: impl Iterator<Item = f64> + Clone) -> Self {
-        let is_log = scale == Scale::Log;
+        let is_log = matches!(scale, Scale::Log | Scale::LogSpan);
         let values = values.filter(move |value| value.is_finite() && (!is_log || *value > 0.0));
         let least = values.clone().fold(f64::INFINITY, f64::min);
         let most = values.fold(f64::NEG_INFINITY, f64::max);
@@ -74,6 +76,7 @@ impl Ruler {
             Scale::Even => (least.min(0.0), most),
             Scale::Span => (least, most),
             Scale::Log => (10_f64.powf(least.log10().floor()), 10_f64.powf(most.log10().ceil())),
+            Scale::LogSpan => (10_f64.powf(least.log10().floor()), most),
         };
         let to = match to - from {
             span if span > 0.0 => to,
