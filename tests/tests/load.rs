@@ -285,5 +285,15 @@ async fn cut_short_it_reports_what_there_was() {
     let ended = end(running).await;
     assert_eq!(ended.code, Some(130), "{ended:?}");
     assert!(ended.stdout.contains("ok: every stream told every event once"), "{ended:?}");
+
+    let address = format!("127.0.0.1:{}", testkit::free_port());
+    let args = ["fanout", "--lead", &address, "--processes", "2"];
+    let waits = load(&[&system.client(0).url("")], &args).start();
+    let listens = async || tokio::net::TcpStream::connect(&address).await.is_ok();
+    testkit::eventually(SOON, "it waits for another process", listens).await;
+    waits.interrupt();
+    let ended = end(waits).await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("cut short before any stream was opened"), "{ended:?}");
     assert_eq!(jobs_that_live(&system).await, 0, "nothing is left to run");
 }

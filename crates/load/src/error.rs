@@ -85,6 +85,9 @@ pub enum Error {
         /// Why.
         source: serde_json::Error,
     },
+    /// It was cut short before streams were opened.
+    #[error("cut short before any stream was opened")]
+    Stopped,
     /// A gateway accepted an external job, and gave no token to report with.
     #[error("a gateway gave no lease token for an external job: is it an older version?")]
     NoToken,

@@ -3,24 +3,23 @@
 /// How many of a log's newest marks are kept.
 const KEPT: usize = 64;
 
-/// The newest marks of one log, as its streams have told them.
+/// The newest marks of one log, as its streams have told them: each in the low bits of its seq, which stays below 2^40.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Marks(Vec<(u64, u32)>);
+pub(crate) struct Marks(Vec<u64>);
 
 impl Marks {
-    /// Whether `mark` is what others said of `seq`; true too where nobody has, or it was too long ago.
+    /// Whether `mark`, of 24 bits, is what others said of `seq`; true too where nobody has, or it was too long ago.
     pub(crate) fn agrees(&mut self, seq: u64, mark: u32) -> bool {
         if self.0.is_empty() {
-            self.0 = vec![(0, 0); KEPT];
+            self.0 = vec![0; KEPT];
         }
         #[expect(clippy::cast_possible_truncation, reason = "less than 64")]
         let kept = &mut self.0[(seq % KEPT as u64) as usize];
-        if kept.0 == seq {
-            return kept.1 == mark || seq == 0;
+        let told = seq << 24 | u64::from(mark);
+        if *kept >> 24 == seq && seq > 0 {
+            return *kept == told;
         }
-        if kept.0 < seq {
-            *kept = (seq, mark);
-        }
+        *kept = told.max(*kept);
         true
     }
 

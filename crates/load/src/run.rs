@@ -1,5 +1,6 @@
 //! A run, from its jobs to its report.
 
+use tokio::select;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -68,35 +69,47 @@ pub async fn run(
 
     let mut tell = |phase, done: usize, of: usize| each(Progress::of(phase, done, of));
     let members = match plan.lead {
-        Some((address, processes)) => {
-            muster(address, processes, |there| tell(Phase::Mustering, there, processes)).await?
-        }
+        Some((address, processes)) => select! {
+            members = muster(address, processes, |there| tell(Phase::Mustering, there, processes)) => members?,
+            () = stop.cancelled() => return Err(Error::Stopped),
+        },
         None => Vec::new(),
     };
-    let wanted = plan.jobs();
-    let jobs = submit(&plan, &clients, |made| tell(Phase::Submitting, made, wanted)).await?;
+    let (wanted, mut jobs) = (plan.jobs(), Vec::new());
+    let submitted = select! {
+        submitted = submit(&plan, &clients, &mut jobs, |made| tell(Phase::Submitting, made, wanted)) => submitted,
+        () = stop.cancelled() => Err(Error::Stopped),
+    };
     let publisher = Publisher::start(Publishing {
         servers: servers.clone(),
         key: plan.key.clone(),
         jobs: jobs.clone(),
         pad: plan.pad(),
         batch: plan.batch,
-        connections: CONNECTIONS.min(jobs.len()),
+        connections: CONNECTIONS.min(jobs.len().max(1)),
     });
     let publisher = publisher.map_err(Error::Thread)?;
     let processes = watcher.processes.clone();
+    if let Err(error) = submitted {
+        end_all(&publisher, jobs.len()).await;
+        return Err(error);
+    }
     let mut course = Course { plan: &plan, stop, each: &mut each, publisher: &publisher, watcher };
     let ran = course.run(servers, members, &jobs, &streams_of_jobs).await;
     if ran.is_err() {
-        // Nothing of the run is to stay behind; a gateway that is gone can't be told.
-        publisher.halt();
-        publisher.end_all();
-        let begin = Instant::now();
-        while publisher.sent().ended < jobs.len() as u64 && begin.elapsed() < END_PATIENCE {
-            sleep(LOOK).await;
-        }
+        end_all(&publisher, jobs.len()).await;
     }
     Ok(Report::new(&plan, &processes, &ran?))
+}
+
+/// Ends the jobs of a run that came to nothing, as far as gateways are there to be told.
+async fn end_all(publisher: &Publisher, jobs: usize) {
+    publisher.halt();
+    publisher.end_all();
+    let begin = Instant::now();
+    while publisher.sent().ended < jobs as u64 && begin.elapsed() < END_PATIENCE {
+        sleep(LOOK).await;
+    }
 }
 
 async fn servers(plan: &Plan) -> Result<Vec<Server>, Error> {

@@ -29,17 +29,19 @@ pub(crate) fn clients(plan: &Plan) -> Result<Vec<(String, Client)>, Error> {
 }
 
 /// Submits the jobs of `plan`, by all gateways in turn, and asks each gateway of one: so all of them are known to answer.
-/// `each` hears of how many there are.
+/// `each` hears of how many there are. Those that were accepted are in `jobs`, whatever becomes of the others.
 pub(crate) async fn submit(
     plan: &Plan,
     clients: &[(String, Client)],
+    jobs: &mut Vec<(JobId, Token)>,
     mut each: impl FnMut(usize),
-) -> Result<Vec<(JobId, Token)>, Error> {
+) -> Result<(), Error> {
     let wanted = plan.jobs();
     let payload = serde_json::json!({ "by": "jobcast load" });
     let submission = Submit::new(plan.task.clone(), &payload).map_err(|source| Error::Payload { source })?;
-    let submission = submission.external_lease(LEASE).retention(RETENTION);
-    let mut jobs = Vec::with_capacity(wanted);
+    // A tester that is killed leaves jobs behind, though not for long.
+    let submission =
+        submission.external_lease(LEASE).queue_timeout(plan.duration + LEASE).retention(RETENTION);
     let mut tasks = JoinSet::new();
     let mut begun = 0;
     while jobs.len() < wanted {
@@ -63,7 +65,7 @@ pub(crate) async fn submit(
         }
         each(jobs.len());
     }
-    Ok(jobs)
+    Ok(())
 }
 
 /// Asks each gateway of `job`: one that isn't there, or is another installation's, is named before the load begins.

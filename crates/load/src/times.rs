@@ -13,6 +13,13 @@ pub(crate) struct Times(Histogram<u64>);
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counted(Vec<(u64, u64)>);
 
+impl Counted {
+    /// The figures that a report shows.
+    pub fn figures(&self) -> Figures {
+        Times::from(self).figures()
+    }
+}
+
 impl Times {
     /// None yet.
     #[expect(clippy::expect_used, reason = "these bounds are fixed, and sound")]

@@ -151,7 +151,7 @@ impl Load {
             }
         };
         select! {
-            ended = work => Ok(if asked.is_cancelled() { Exit::Interrupted } else { ended? }),
+            ended = work => ended.map(|exit| if asked.is_cancelled() { Exit::Interrupted } else { exit }),
             () = interrupted_twice(&asked) => Ok(Exit::Interrupted),
         }
     }

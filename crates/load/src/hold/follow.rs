@@ -42,7 +42,7 @@ pub(super) struct Held {
 /// Why a stream couldn't be opened, or broke.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
-    #[error("{0}")]
+    #[error("{}", said(.0))]
     Io(#[from] io::Error),
     #[error("{0}")]
     Broken(#[from] Broken),
@@ -222,6 +222,17 @@ fn take(held: &Held, index: usize, body: &mut Body, frames: &mut Frames, bytes: 
         }
     })?;
     broken.map_or(Ok(()), Err)
+}
+
+/// What an error of the network says, with what to do where it isn't plain.
+fn said(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrNotAvailable => {
+            "no local port is left for one more connection, or the address isn't this machine's: give (more) --bind".into()
+        }
+        io::ErrorKind::UnexpectedEof => "the connection ended before an answer".into(),
+        _ => error.to_string(),
+    }
 }
 
 /// Counts an open stream as long as it lives.

@@ -2,7 +2,8 @@
 //!
 //! It knows nothing of jobs, only of event streams whose frames have ids of the form `<seq>-<mark>` (or a bare seq), counted
 //! from 1 within each log. A stream that is cut comes back after the server's `retry:`, with its last id, as an `EventSource`
-//! does; 204 is its end.
+//! does; 204 is its end. Latency is of events whose data is an object with an object in it that begins with `"due":`, the
+//! microseconds since the Unix epoch: as in `{"seq":7,"output":{"due":1764329000000000}}`.
 
 mod follow;
 mod judge;

@@ -50,8 +50,8 @@ impl Report {
             distribution: latency.distribution(),
             publishing: Publishing {
                 reports: ran.published.reports,
-                late: Times::from(&ran.published.late).figures(),
-                answered: Times::from(&ran.published.answered).figures(),
+                late: ran.published.late.figures(),
+                answered: ran.published.answered.figures(),
             },
             storm: (plan.scenario == Scenario::Storm).then(|| Storm {
                 seconds: ran.storm.map(|took| took.as_secs_f64()),
