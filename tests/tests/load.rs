@@ -7,6 +7,7 @@
 )]
 
 use std::fs;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -49,6 +50,9 @@ async fn run(urls: &[&str], args: &[&str]) -> Ended {
 async fn system() -> System {
     System::builder().gateways(2).workers(0).start().await
 }
+
+/// For how long a gateway stalls.
+const STALL: Duration = Duration::from_secs(3);
 
 const CLEAN: [&str; 10] = [
     "lost",
@@ -174,6 +178,23 @@ async fn a_gateway_that_dies_loses_nothing() {
 }
 
 #[tokio::test]
+async fn a_gateway_that_stalls_is_late_for_all_that_was_due() {
+    let system = System::builder().workers(0).start().await;
+    let args = ["fanout", "--streams", "2", "--rate", "50", "--duration", "6s", "--json", "-"];
+    let running = load(&[&system.client(0).url("")], &args).start();
+    let sent = async || system.client(0).metric("jobcast_events_sent_total").await > 20.0;
+    testkit::eventually(SOON, "events flow", sent).await;
+    system.gateways[0].pause();
+    tokio::time::sleep(STALL).await;
+    system.gateways[0].resume();
+    let report = assert_clean(&end(running).await);
+    assert_eq!(report["latency"]["count"], 600, "nothing was left out");
+    // Half of all events fell due meanwhile. A tester that waits for answers would have sent one, and called it the slow one.
+    let p90 = report["latency"]["p90"].as_f64().unwrap();
+    assert!(p90 > 1000.0, "a tenth of all events was late by more than a second: {report:#}");
+}
+
+#[tokio::test]
 async fn several_processes_share_a_run() {
     let system = system().await;
     let url = &system.client(0).url("");
@@ -216,6 +237,7 @@ async fn the_report_is_a_table_a_document_and_a_page() {
     let pid = system.gateways[0].pid().to_string();
     let args = ["burst", "--streams", "8", "--duration", "3s", "--rate", "100"];
     let args = [&args[..], &["--json", &json, "--html", &html, "--pid", &pid, "--redis-pid", &pid]].concat();
+    let args = [&args[..], &["--bind", "127.0.0.2", "--bind", "127.0.0.3"]].concat();
     let ended = run(&[&system.client(0).url("")], &args).await;
     assert_eq!((ended.code, &*ended.stderr), (Some(0), ""), "{ended:?}");
     for row in
