@@ -72,7 +72,7 @@ pub enum Error {
     #[error("{0}")]
     Client(#[from] client::BuildError),
     /// A gateway said no, or nobody answers.
-    #[error("{url}: {source}")]
+    #[error("{}", said(.url, .source))]
     Call {
         /// The gateway.
         url: String,
@@ -137,4 +137,12 @@ pub enum Error {
     /// The same of the publisher.
     #[error("{0}")]
     PublisherDied(#[from] crate::publish::Died),
+}
+
+/// A refusal doesn't say whose it is; the other errors do.
+fn said(url: &str, error: &client::Error) -> String {
+    match error {
+        client::Error::Refused(problem) => format!("{url}: {problem}"),
+        other => other.to_string(),
+    }
 }

@@ -4,6 +4,29 @@
 //! from 1 within each log. A stream that is cut comes back after the server's `retry:`, with its last id, as an `EventSource`
 //! does; 204 is its end. Latency is of events whose data is an object with an object in it that begins with `"due":`, the
 //! microseconds since the Unix epoch: as in `{"seq":7,"output":{"due":1764329000000000}}`.
+//!
+//! ```no_run
+//! use load::hold::{Holder, Holding, Log, Server};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let holding = Holding {
+//!     servers: vec![Server::at("127.0.0.1:8080".parse()?)],
+//!     sources: vec![],
+//!     key: None,
+//!     logs: vec![Log { path: "/api/jobs/019ab3c4-5d6e-7f80-9a1b-2c3d4e5f6000/events".into(), streams: 10_000 }],
+//!     opening: 128,
+//!     every: std::time::Duration::ZERO,
+//! };
+//! let holder = Holder::start(holding)?;
+//! while holder.counts().opened < 10_000 {
+//!     tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+//! }
+//! // … publish 500 events …
+//! let tally = holder.stop(vec![500]).await?;
+//! println!("{} lost, p99 {} ms", tally.counts.lost, tally.latency.figures().p99);
+//! # Ok(())
+//! # }
+//! ```
 
 mod follow;
 mod judge;
