@@ -15,7 +15,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A connection that is kept alive from call to call.
 #[derive(Debug)]
 pub(super) struct Connection {
-    server: Server,
+    /// The servers there are, and which of them it is to.
+    servers: Vec<Server>,
+    turn: usize,
     socket: Option<Socket>,
     /// The request, then the answer; kept so that a call allocates nothing.
     bytes: Vec<u8>,
@@ -32,9 +34,15 @@ pub(super) enum CallError {
 }
 
 impl Connection {
-    /// A connection to `server`, made at the first call.
-    pub(super) fn to(server: Server) -> Self {
-        Self { server, socket: None, bytes: Vec::new(), answer: Vec::new() }
+    /// A connection to one of `servers`, by its `turn`; made at the first call.
+    pub(super) fn to(servers: Vec<Server>, turn: usize) -> Self {
+        Self { servers, turn, socket: None, bytes: Vec::new(), answer: Vec::new() }
+    }
+
+    /// From now on it is to the next server.
+    pub(super) fn turn(&mut self) {
+        self.turn += 1;
+        self.socket = None;
     }
 
     /// Posts `body`, JSON, to `path`; the answer's status and body.
@@ -57,11 +65,12 @@ impl Connection {
         key: Option<&str>,
         body: &[u8],
     ) -> Result<u16, CallError> {
+        let server = &self.servers[self.turn % self.servers.len()];
         let mut socket = match socket {
             Some(socket) => socket,
-            None => Socket::connect(&self.server, None).await?,
+            None => Socket::connect(server, None).await?,
         };
-        let Server { host, base, .. } = &self.server;
+        let Server { host, base, .. } = server;
         let key = key.map_or_else(String::new, |key| format!("Authorization: Bearer {key}\r\n"));
         let head = format!(
             "POST {base}{path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n{key}Content-Length: {}\r\n\r\n",

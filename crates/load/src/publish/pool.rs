@@ -101,8 +101,7 @@ impl Pool {
 
 /// Sends reports on one connection, for ever.
 pub(super) async fn carry(pool: Rc<Pool>, number: usize) {
-    let servers = &pool.publishing.servers;
-    let mut connection = Connection::to(servers[number % servers.len()].clone());
+    let mut connection = Connection::to(pool.publishing.servers.clone(), number);
     loop {
         let at = pool.next().await;
         let report = pool.state.borrow_mut().lanes[at].report(pool.publishing.batch, &pool.pad);
@@ -116,7 +115,7 @@ pub(super) async fn carry(pool: Rc<Pool>, number: usize) {
     }
 }
 
-/// Sends `report` until it is answered.
+/// Sends `report` until it is answered, by another server each time.
 async fn deliver(pool: &Pool, connection: &mut Connection, at: usize, report: &Report) {
     let now = now_us();
     for due in &report.due {
@@ -138,6 +137,7 @@ async fn deliver(pool: &Pool, connection: &mut Connection, at: usize, report: &R
                 Err(error) => state.error(error.to_string()),
             }
         }
+        connection.turn();
         sleep(AGAIN).await;
     }
 }
