@@ -10,6 +10,7 @@ mod dev;
 mod gateway;
 mod jobs;
 mod listen;
+mod load;
 pub(crate) mod partitions;
 pub(crate) mod people;
 mod retry;
