@@ -29,6 +29,7 @@ fn tasks() -> String {
 pub struct Builder {
     gateways: usize,
     workers: usize,
+    couriers: usize,
     settings: String,
     store: String,
     topology: Topology,
@@ -58,6 +59,8 @@ pub struct System {
     pub clients: Vec<Client>,
     /// The workers.
     pub workers: Vec<Jobcast>,
+    /// The couriers.
+    pub couriers: Vec<Jobcast>,
     ports: Vec<u16>,
     config: String,
 }
@@ -68,6 +71,7 @@ impl System {
         Builder {
             gateways: 1,
             workers: 1,
+            couriers: 0,
             settings: String::new(),
             store: String::new(),
             topology: Topology::Single,
@@ -85,6 +89,11 @@ impl System {
     /// Starts one more worker.
     pub fn start_worker(&mut self) {
         self.workers.push(Jobcast::builder().arg("worker").config(&self.config).start());
+    }
+
+    /// Starts one more courier.
+    pub fn start_courier(&mut self) {
+        self.couriers.push(Jobcast::builder().arg("courier").config(&self.config).start());
     }
 
     /// Starts gateway `index` anew, on its port; the one before must have been stopped. Ready when this returns, unless Redis
@@ -155,6 +164,12 @@ impl Builder {
     #[must_use]
     pub fn workers(self, workers: usize) -> Self {
         Self { workers, ..self }
+    }
+
+    /// So many couriers, where else there is none.
+    #[must_use]
+    pub fn couriers(self, couriers: usize) -> Self {
+        Self { couriers, ..self }
     }
 
     /// More configuration, TOML; sections other than `[store]`, `[auth]` and the default tasks. Repeatable.
@@ -236,9 +251,21 @@ impl Builder {
         let gateways = ports.iter().map(|&port| start_gateway(&config, port)).collect();
         let clients: Vec<_> =
             ports.iter().map(|port| Client::new(format!("http://127.0.0.1:{port}"))).collect();
-        let mut system = System { redis, proxy, gateways, clients, workers: Vec::new(), ports, config };
+        let mut system = System {
+            redis,
+            proxy,
+            gateways,
+            clients,
+            workers: Vec::new(),
+            couriers: Vec::new(),
+            ports,
+            config,
+        };
         for _ in 0..self.workers {
             system.start_worker();
+        }
+        for _ in 0..self.couriers {
+            system.start_courier();
         }
         for client in &system.clients {
             wait_http_ok(&client.url("/readyz"), SOON).await;

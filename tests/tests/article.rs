@@ -1,5 +1,7 @@
 //! The article's calls, used as its clients use them: by polls, and by an EventSource.
 
+use std::io::Write;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use model::JobId;
@@ -7,7 +9,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use testkit::sse::{Event, FollowOptions, SseStream, follow};
 use testkit::{eventually, eventually_some};
-use whole::{Answer, Builder, Client, RawStream, Remote, SOON, System, data};
+use whole::{Answer, Builder, Client, RawStream, Receiver, Remote, SOON, System, data};
 
 /// A system that serves them, for `task`.
 fn serving(task: &str) -> Builder {
@@ -80,6 +82,60 @@ async fn the_whole_body_is_the_payload() {
     let no_json =
         client.request(Method::POST, "/api/process").body("{").header("Content-Type", "application/json");
     assert_eq!(Answer::of(no_json.send().await.unwrap()).await.problem(), (400, "malformed"));
+}
+
+#[tokio::test]
+async fn a_receiver_of_the_articles_is_told_and_checks_the_signature_as_there() {
+    let settings =
+        format!("[webhooks]\nallow = [\"127.0.0.1\"]\nencryption_keys = [\"{}\"]", "0f".repeat(32));
+    let system = serving("remote").workers(0).couriers(1).settings(&settings).start().await;
+    let (client, receiver) = (system.client(0), Receiver::start().await);
+    let url = receiver.url("/webhook");
+    for (number, secret) in [json!("your-secret"), json!(""), Value::Null].into_iter().enumerate() {
+        let body = json!({ "n": number, "webhookUrl": url, "webhookSecret": secret });
+        let answer = client.tell("/api/process-webhook", &body).await;
+        assert_eq!(answer.status, 202, "{answer:?}");
+        let id = &answer.body["jobId"];
+        let status_url = format!("/api/jobs/{}", id.as_str().unwrap());
+        assert_eq!(answer.body, json!({ "jobId": id, "statusUrl": status_url }));
+        let claimed = client.tell("/api/work/claim", &json!({ "tasks": ["remote"] })).await.body;
+        assert_eq!(claimed["payload"], json!({ "n": number }), "the rest");
+        let report = json!({ "leaseToken": claimed["leaseToken"], "result": { "words": number } });
+        client.tell(&format!("/api/work/{}/complete", id.as_str().unwrap()), &report).await;
+
+        let arrival = receiver.wait(number + 1).await.remove(number);
+        let said = arrival.json();
+        assert_eq!((&said["jobId"], &said["status"]), (id, &json!("completed")));
+        assert_eq!((&said["result"], &said["error"]), (&json!({ "words": number }), &Value::Null));
+        // crypto.createHmac('sha256', secret || '').update(body).digest('hex')
+        let key = secret.as_str().unwrap_or_default();
+        assert_eq!(arrival.header("x-webhook-signature"), hmac(key, &arrival.body));
+        assert_eq!(arrival.header("webhook-signature").is_empty(), key.is_empty());
+    }
+    let nobody = client.tell("/api/process-webhook", &json!({ "n": 1 })).await;
+    assert_eq!(nobody.status, 202);
+    for (body, problem) in [
+        (json!({ "webhookUrl": "http://10.0.0.1/" }), (422, "webhook-refused")),
+        (json!({ "webhookUrl": 1 }), (400, "malformed")),
+        (json!([1]), (400, "malformed")),
+    ] {
+        assert_eq!(client.tell("/api/process-webhook", &body).await.problem(), problem, "{body}");
+    }
+    assert_eq!((receiver.arrivals().len(), system.jobs().await), (3, 4));
+}
+
+/// The hex HMAC-SHA256 of `body`, by another hand than ours.
+fn hmac(key: &str, body: &[u8]) -> String {
+    let program = "import hashlib, hmac, sys; \
+                   print(hmac.new(sys.argv[1].encode(), sys.stdin.buffer.read(), hashlib.sha256).hexdigest(), end='')";
+    let mut python = Command::new("python3")
+        .args(["-c", program, key])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    python.stdin.take().unwrap().write_all(body).unwrap();
+    String::from_utf8(python.wait_with_output().unwrap().stdout).unwrap()
 }
 
 #[tokio::test]

@@ -15,14 +15,24 @@ Examples:
   jobcast dev                                  everything on this machine, with a Redis server of its own
   jobcast gateway --listen 0.0.0.0:8080        a gateway; start as many as you like
   jobcast worker --concurrency 16              a worker; start as many as you like
+  jobcast courier                              delivers webhooks; start as many as you like
   jobcast gateway --set store.url=redis://redis:6379 --set stream.heartbeat=20s
   jobcast submit narrate --watch               a job, and how it goes
 
 Settings come from the file; a variable (JOBCAST__STREAM__HEARTBEAT=20s) beats the file, a flag beats both.";
 
+const COURIER_EXAMPLES: &str = "\
+Examples:
+  jobcast courier                              tells receivers how jobs have ended; start as many as you like
+  jobcast courier --listen 0.0.0.0:9091        with health and metrics
+  jobcast courier --set webhooks.timeout=5s --set courier.per_host=8
+
+Each delivery is signed, and tried again with growing pauses until it is taken or a dead letter. Nothing is sent to
+private or local addresses but to those that webhooks.allow lists.";
+
 const DEV_EXAMPLES: &str = "\
 Examples:
-  jobcast dev                                  a gateway on port 8080 and a worker
+  jobcast dev                                  a gateway on port 8080, a worker and a courier
   jobcast dev --gateways 2 --port 9000         gateways on ports 9000 and 9001
   jobcast dev --dir /tmp/try                   keeps its jobs in another folder
 
@@ -77,7 +87,17 @@ pub(crate) enum Role {
         #[arg(long, value_name = "ADDRESS")]
         listen: Option<SocketAddr>,
     },
-    /// Runs gateways, a worker and a private Redis server, for trying out and developing
+    /// Delivers webhooks: tells receivers how jobs have ended
+    #[command(after_help = COURIER_EXAMPLES)]
+    Courier {
+        /// How many deliveries are in hand at once [courier.concurrency]
+        #[arg(long, value_name = "N")]
+        concurrency: Option<u32>,
+        /// Where to serve /healthz, /readyz and /metrics, IP and port [courier.listen]
+        #[arg(long, value_name = "ADDRESS")]
+        listen: Option<SocketAddr>,
+    },
+    /// Runs gateways, a worker, a courier and a private Redis server, for trying out and developing
     #[command(after_help = DEV_EXAMPLES)]
     Dev {
         /// How many gateways, on consecutive ports [dev.gateways]
@@ -120,6 +140,10 @@ impl Role {
             Self::Worker { concurrency, listen } => vec![
                 flag("--concurrency", "worker.concurrency", concurrency.map(|n| n.to_string())),
                 flag("--listen", "worker.listen", listen.as_ref().map(text)),
+            ],
+            Self::Courier { concurrency, listen } => vec![
+                flag("--concurrency", "courier.concurrency", concurrency.map(|n| n.to_string())),
+                flag("--listen", "courier.listen", listen.as_ref().map(text)),
             ],
             Self::Dev { gateways, port: _, dir } => vec![
                 flag("--gateways", "dev.gateways", gateways.map(|n| n.to_string())),

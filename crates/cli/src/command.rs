@@ -3,6 +3,9 @@
 
 mod cancel;
 mod completions;
+mod courier;
+mod dead_letters;
+mod deliveries;
 mod dev;
 mod gateway;
 mod jobs;
@@ -34,6 +37,7 @@ pub(crate) async fn run(role: &Role, loaded: Loaded) -> anyhow::Result<()> {
     match role {
         Role::Gateway { .. } => gateway::run(loaded, shutdown).await,
         Role::Worker { .. } => worker::run(loaded, shutdown).await,
+        Role::Courier { .. } => courier::run(loaded, shutdown).await,
         Role::Dev { .. } => dev::run(loaded, shutdown).await,
     }
 }
@@ -68,4 +72,9 @@ fn gateway_limit(config: &Config) -> Duration {
 /// How long a worker's stop may take.
 fn worker_limit(config: &Config) -> Duration {
     config.worker.grace + config.worker.kill_after + SLACK
+}
+
+/// How long a courier's stop may take.
+fn courier_limit(config: &Config) -> Duration {
+    config.courier.grace + SLACK
 }

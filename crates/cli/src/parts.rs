@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use courier::Secrets;
+use model::webhook::TargetRules;
 use model::{RunLimits, TaskName};
 use service::config::{Config, DurabilityConfig, Runs};
 use store::{Durability, Replication, SweepOptions, TargetError};
@@ -61,6 +63,35 @@ pub(crate) fn worker_options(config: &Config) -> worker::Options {
         max_event: jobs.max_event.as_usize(),
         max_result: jobs.max_result.as_usize(),
     }
+}
+
+/// How the courier delivers.
+pub(crate) fn courier_options(config: &Config) -> courier::Options {
+    let (courier, webhooks) = (&config.courier, &config.webhooks);
+    courier::Options {
+        concurrency: usize::try_from(courier.concurrency).unwrap_or(usize::MAX),
+        per_host: courier.per_host,
+        grace: courier.grace,
+        timeout: webhooks.timeout,
+        attempts: webhooks.attempts,
+        retry_delay: webhooks.retry_delay,
+        max_retry_delay: webhooks.max_retry_delay,
+        give_up: webhooks.give_up,
+        dead_letters: webhooks.dead_letters,
+        dead_letter_retention: webhooks.dead_letter_retention,
+        base_url: config.gateway.public_url.clone().unwrap_or_default(),
+    }
+}
+
+/// Where webhooks may point.
+pub(crate) fn target_rules(config: &Config) -> TargetRules {
+    TargetRules::new(config.webhooks.allow.clone())
+}
+
+/// By what deliveries are signed.
+pub(crate) fn webhook_secrets(config: &Config) -> Secrets {
+    let owners = config.webhooks.owners.iter().map(|(owner, has)| (owner.clone(), has.secrets.clone()));
+    Secrets { keys: config.webhooks.encryption_keys.clone(), owners: owners.collect() }
 }
 
 /// How many attempts of each task may run in one worker.
@@ -137,6 +168,7 @@ mod tests {
     fn the_defaults_of_all_crates_are_the_same() {
         let config = Config::default();
         assert_eq!(worker_options(&config), worker::Options::default());
+        assert_eq!(courier_options(&config), courier::Options::default());
         let (ours, theirs) =
             (store_options(&config).unwrap(), store::Options::new(store_options(&config).unwrap().target));
         assert_eq!(format!("{ours:?}"), format!("{theirs:?}"));

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use model::wire::{Accepted, JobView};
+use model::webhook::Secret;
+use model::wire::{Accepted, JobView, WebhookRequest};
 use model::{JobId, Json, Status, TaskName, Token};
 use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use reqwest::{Method, Response};
@@ -56,6 +57,8 @@ struct Body {
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata: Option<Json>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    webhook: Option<WebhookRequest>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     external: Option<External>,
 }
 
@@ -79,6 +82,7 @@ impl Submit {
             max_attempts: None,
             cancel_on_disconnect: None,
             metadata: None,
+            webhook: None,
             external: None,
         };
         Ok(Self { body, idempotency_key: None, wait: None })
@@ -124,6 +128,18 @@ impl Submit {
     /// What is kept and shown with the job; the gateway takes an object alone.
     pub fn metadata(mut self, metadata: Json) -> Self {
         self.body.metadata = Some(metadata);
+        self
+    }
+
+    /// Who is told of the job's end, signed with the secrets that the gateway's configuration has for the key's owner.
+    pub fn webhook(mut self, url: impl Into<String>) -> Self {
+        self.body.webhook = Some(WebhookRequest { url: url.into(), secret: None });
+        self
+    }
+
+    /// Who is told of the job's end, signed with `secret`.
+    pub fn signed_webhook(mut self, url: impl Into<String>, secret: Secret) -> Self {
+        self.body.webhook = Some(WebhookRequest { url: url.into(), secret: Some(secret) });
         self
     }
 
@@ -244,6 +260,11 @@ mod tests {
         assert_eq!(body.as_str(), r#"{"task":"a","payload":[1],"timeout":1.5,"maxAttempts":2}"#);
         // What the gateway reads is what the client writes.
         assert!(serde_json::from_str::<model::wire::SubmitRequest>(body.as_str()).is_ok());
+        let signed = submit.clone().signed_webhook("https://a.example/", "hush".parse().unwrap());
+        let body = Json::of(&signed.body).unwrap();
+        let read: model::wire::SubmitRequest = serde_json::from_str(body.as_str()).unwrap();
+        assert_eq!(read.webhook, signed.body.webhook);
+        assert!(!format!("{signed:?}").contains("hush"));
         for (submit, external) in [
             (submit.clone().external(), "true"),
             (submit.external_lease(Duration::from_secs(5)), r#"{"lease":5.0}"#),

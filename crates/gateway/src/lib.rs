@@ -18,6 +18,7 @@ mod server;
 use std::io;
 use std::sync::Arc;
 
+use model::webhook::TargetRules;
 use service::config::Config;
 use service::health::Health;
 use service::metrics::Metrics;
@@ -25,6 +26,7 @@ use service::stop::Shutdown;
 use store::Store;
 use tokio::net::TcpListener;
 
+use crate::api::Targets;
 use crate::bells::Bells;
 use crate::hub::{Beats, Hub, HubOptions, Pulse};
 use crate::metrics::GatewayMetrics;
@@ -52,6 +54,7 @@ struct Inner {
     hub: Hub,
     pulse: Arc<Pulse>,
     bells: Bells,
+    targets: Targets,
     metrics: GatewayMetrics,
     shutdown: Shutdown,
 }
@@ -75,6 +78,10 @@ impl App {
 
     pub(crate) fn bells(&self) -> &Bells {
         &self.0.bells
+    }
+
+    pub(crate) fn targets(&self) -> &Targets {
+        &self.0.targets
     }
 
     pub(crate) fn metrics(&self) -> &GatewayMetrics {
@@ -107,9 +114,11 @@ pub async fn run(listener: TcpListener, parts: Parts, shutdown: Shutdown) -> io:
     };
     let beats = Beats { every: stream.heartbeat, jitter: stream.heartbeat_jitter, drain: stream.drain };
     let tasks = shutdown.tasks().clone();
+    let rules = TargetRules::new(config.webhooks.allow.clone());
     let app = App(Arc::new(Inner {
         hub: Hub::new(store.clone(), options, tasks.clone(), shutdown.hard().clone()),
         pulse: Arc::new(Pulse::new(beats)),
+        targets: Targets::new(rules, tasks.clone(), shutdown.soft().clone()),
         bells: Bells::new(store.clone(), tasks, shutdown.soft().clone()),
         metrics: GatewayMetrics::register(&metrics),
         store,

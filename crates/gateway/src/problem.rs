@@ -5,9 +5,10 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTIC
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use model::TaskName;
+use model::webhook::TargetError;
 use serde::Serialize;
 use service::config::Config;
-use store::{CancelError, DeleteError, StoreError, SubmitError, WorkError};
+use store::{CancelError, DeleteError, ReplayError, StoreError, SubmitError, WorkError};
 
 use crate::hub::NoPage;
 
@@ -48,6 +49,8 @@ pub(crate) enum Problem {
         "The job has completed, and only a job that failed or was cancelled is tried again; submit another one."
     )]
     JobCompleted,
+    #[error("The receiver has taken this delivery; there is nothing to replay.")]
+    Delivered,
     #[error(
         "The lease is lost: another attempt or the sweep has replaced the token, or the attempt has ended. Stop this attempt."
     )]
@@ -66,6 +69,18 @@ pub(crate) enum Problem {
     UnknownTask(String, String),
     #[error("{0}")]
     OutOfRange(String),
+    #[error("The webhook's URL is refused: {0}.")]
+    WebhookRefused(TargetError),
+    #[error(
+        "The webhook has no secret to sign with: send `webhook.secret`, or have webhooks.owners.{0}.secrets set in the \
+         configuration."
+    )]
+    NoWebhookSecret(String),
+    #[error(
+        "This node has no key to keep a webhook's secret with: set webhooks.encryption_keys in its configuration, or send the \
+         webhook without a secret and have its owner's set there."
+    )]
+    WebhookSecretsOff,
     #[error("The Idempotency-Key was used with another request, which made job {0}; use a new key.")]
     IdempotencyMismatch(String),
     #[error("Redis doesn't answer; nothing was changed that you weren't told of. Try again.")]
@@ -118,6 +133,7 @@ impl Problem {
             Self::JobEnded(_) => (S::CONFLICT, "job-ended", "The job has ended"),
             Self::JobLiving(_) => (S::CONFLICT, "job-living", "The job has not ended"),
             Self::JobCompleted => (S::CONFLICT, "job-completed", "The job has completed"),
+            Self::Delivered => (S::CONFLICT, "delivered", "It was delivered"),
             Self::LeaseLost => (S::CONFLICT, "lease-lost", "The lease is lost"),
             Self::BatchGap => (S::CONFLICT, "batch-gap", "A batch is missing"),
             Self::JobExpired(_) => (S::GONE, "job-expired", "The job has expired"),
@@ -128,6 +144,13 @@ impl Problem {
             }
             Self::UnknownTask(..) => (S::UNPROCESSABLE_ENTITY, "unknown-task", "Unknown task"),
             Self::OutOfRange(_) => (S::UNPROCESSABLE_ENTITY, "out-of-range", "Out of range"),
+            Self::WebhookRefused(_) => (S::UNPROCESSABLE_ENTITY, "webhook-refused", "No webhook there"),
+            Self::NoWebhookSecret(_) => {
+                (S::UNPROCESSABLE_ENTITY, "no-webhook-secret", "No secret for the webhook")
+            }
+            Self::WebhookSecretsOff => {
+                (S::UNPROCESSABLE_ENTITY, "webhook-secrets-off", "No secrets of webhooks here")
+            }
             Self::IdempotencyMismatch(_) => {
                 (S::UNPROCESSABLE_ENTITY, "idempotency-mismatch", "Idempotency-Key used before")
             }
@@ -225,6 +248,16 @@ impl From<DeleteError> for Problem {
             DeleteError::Absent => Self::NotFound,
             DeleteError::Living(status) => Self::JobLiving(status.as_str()),
             DeleteError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ReplayError> for Problem {
+    fn from(error: ReplayError) -> Self {
+        match error {
+            ReplayError::Absent => Self::NotFound,
+            ReplayError::Delivered => Self::Delivered,
+            ReplayError::Store(error) => error.into(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Time as a value. Nothing but [`SystemClock`] reads the machine's clock.
 
 use std::fmt;
+use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -52,11 +53,24 @@ impl Serialize for Timestamp {
     }
 }
 
+/// Text that is no time. Says what is wrong with it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct BadTime(String);
+
+impl FromStr for Timestamp {
+    type Err = BadTime;
+    /// Reads RFC 3339; digits beyond milliseconds are cut off.
+    fn from_str(text: &str) -> Result<Self, BadTime> {
+        let time: jiff::Timestamp = text.parse().map_err(|error: jiff::Error| BadTime(error.to_string()))?;
+        u64::try_from(time.as_millisecond()).map(Self).map_err(|_| BadTime("a time before 1970".into()))
+    }
+}
+
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
-        let time: jiff::Timestamp = text.parse().map_err(de::Error::custom)?;
-        u64::try_from(time.as_millisecond()).map(Self).map_err(|_| de::Error::custom("a time before 1970"))
+        text.parse().map_err(de::Error::custom)
     }
 }
 

@@ -20,7 +20,7 @@ pub mod token;
 pub mod webhook;
 pub mod wire;
 
-pub use clock::{Clock, SystemClock, Timestamp};
+pub use clock::{BadTime, Clock, SystemClock, Timestamp};
 pub use cursor::{Cursor, Mark, Position};
 pub use event::{Entry, EntryBody, EntryHead, EventType};
 pub use id::{JobId, Partition};

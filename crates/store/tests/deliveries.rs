@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bench::{Bench, SWEEP, failed, new_job, owner, token};
 use model::webhook::DeliveryId;
-use model::wire::{AttemptView, DeliveryStatus};
+use model::wire::{AttemptView, DeadLetterFilter, DeliveryStatus};
 use model::{JobId, RunLimits, Status, Timestamp};
 use store::{
     DeadLettersQuery, Due, DueDeliveries, DueOptions, NewJob, Outcome, ReplayError, Settled, Webhook,
@@ -185,7 +185,8 @@ on_both!(dead_letters_are_listed_replayed_capped_and_expire, bench, {
     }
     let first = first.unwrap();
     let page = async |after, limit| {
-        bench.store.dead_letters(&DeadLettersQuery { owner: owner(), after, limit }).await.unwrap()
+        let query = DeadLettersQuery { owner: owner(), filter: DeadLetterFilter::default(), after, limit };
+        bench.store.dead_letters(&query).await.unwrap()
     };
     let mut after = None;
     loop {
@@ -221,6 +222,48 @@ on_both!(dead_letters_are_listed_replayed_capped_and_expire, bench, {
     assert!(bench.store.delivery(ids[1]).await.unwrap().is_none());
     assert_eq!(keys(&bench, "body:").await, 3);
     bench.nothing_grows().await;
+});
+
+on_both!(dead_letters_are_chosen_by_url_and_time, bench, {
+    let begin = bench.now;
+    let mut ids = Vec::new();
+    for number in 0..6 {
+        let url = format!("https://{}.example/{number}", if number % 2 == 0 { "even" } else { "odd" });
+        let id = ended(&bench, &[&url]).await;
+        let due = one(&bench, id).await;
+        settle(&bench, &due, Outcome::Dead { most: 1000, retention: KEPT }).await;
+        ids.push(due.id);
+        bench.pass(10);
+    }
+    let time = |seconds: u64| Some(Timestamp::from_millis(begin + 1000 * seconds));
+    let url = |url: &str| Some(url.to_owned());
+    let all = DeadLetterFilter::default;
+    for (filter, expected) in [
+        (all(), vec![5, 4, 3, 2, 1, 0]),
+        (DeadLetterFilter { url: url("https://even."), ..all() }, vec![4, 2, 0]),
+        (DeadLetterFilter { url: url("https://odd.example/3"), ..all() }, vec![3]),
+        (DeadLetterFilter { url: url("https://none."), ..all() }, vec![]),
+        (DeadLetterFilter { since: time(20), ..all() }, vec![5, 4, 3, 2]),
+        (DeadLetterFilter { until: time(20), ..all() }, vec![1, 0]),
+        (DeadLetterFilter { url: url("https://even."), since: time(20), until: time(40) }, vec![2]),
+        (DeadLetterFilter { since: time(30), until: time(20), ..all() }, vec![]),
+    ] {
+        for limit in [1, 2, 6] {
+            let (mut found, mut after) = (Vec::new(), None);
+            loop {
+                let query = DeadLettersQuery { owner: owner(), filter: filter.clone(), after, limit };
+                let page = bench.store.dead_letters(&query).await.unwrap();
+                assert!(page.letters.len() <= limit);
+                found.extend(page.letters.into_iter().map(|letter| letter.id));
+                after = page.next;
+                if after.is_none() {
+                    break;
+                }
+            }
+            let expected: Vec<_> = expected.iter().map(|&number: &usize| ids[number]).collect();
+            assert_eq!(found, expected, "{filter:?} by {limit}");
+        }
+    }
 });
 
 on_both!(a_bell_wakes_a_courier, bench, {

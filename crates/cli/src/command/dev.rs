@@ -1,4 +1,4 @@
-//! `jobcast dev`: gateways, a worker and a private Redis server, one process tree.
+//! `jobcast dev`: gateways, a worker, a courier and a private Redis server, one process tree.
 
 mod child;
 mod find;
@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use model::webhook::{Allow, SealKey, SealKeys};
 use service::config::{Config, ConfigError, Loaded, StoreUrl, TokenKey};
 use service::health::Health;
 use service::stop::Shutdown;
@@ -19,7 +20,7 @@ use tokio::net::TcpListener;
 
 use self::folder::Folder;
 use self::server::Server;
-use super::{gateway, gateway_limit, worker, worker_limit};
+use super::{courier, courier_limit, gateway, gateway_limit, worker, worker_limit};
 use crate::role::{Roles, Watch};
 use crate::{open_files, parts};
 
@@ -27,6 +28,8 @@ use crate::{open_files, parts};
 const DRAIN: Duration = Duration::from_secs(1);
 /// The task of the article's calls, where the configuration has it and names no other.
 const DEFAULT_TASK: &str = "wordcount";
+/// What webhooks may point at beyond the public internet: a receiver that is tried out runs here.
+const LOOPBACK: [&str; 2] = ["127.0.0.0/8", "::1"];
 /// The pause between two looks whether all roles are ready.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -38,7 +41,10 @@ pub(super) async fn run(loaded: Loaded, shutdown: Shutdown) -> anyhow::Result<()
     // Whatever can be wrong is found before anything is started.
     let handlers = parts::handlers(&config, &dir)?;
     let gateways = listeners::bind(config.gateway.listen, config.dev.gateways).await?;
-    let probes = worker::listen_if_any(&config).await?;
+    let probes = Probes {
+        worker: worker::listen_if_any(&config).await?,
+        courier: courier::listen_if_any(&config).await?,
+    };
     let named = config.dev.server.as_ref().map(|server| in_folder(server, &dir));
     let program = find::find(named.as_deref(), &env::var_os("PATH").unwrap_or_default())?;
     let data = std::path::absolute(&config.dev.dir).map_err(ConfigError::NoFolder)?;
@@ -46,6 +52,7 @@ pub(super) async fn run(loaded: Loaded, shutdown: Shutdown) -> anyhow::Result<()
     let server = Server::start(program.clone(), Folder::take(&data)?, shutdown.soft()).await?;
     tracing::info!(program = %program.display(), data = %server.folder().display(), "a private Redis server runs");
     tracing::info!("requests without a key are allowed: they are of the owner \"anonymous\"");
+    tracing::info!("webhooks may point at this machine ({})", LOOPBACK.join(", "));
     config.store.url = StoreUrl::parse(&server.url())?;
     let ended = run_roles(Arc::new(config), handlers, gateways, probes, shutdown).await;
     // Last: until here the roles may have had something to write.
@@ -53,7 +60,8 @@ pub(super) async fn run(loaded: Loaded, shutdown: Shutdown) -> anyhow::Result<()
     ended
 }
 
-/// What only somebody who tries things out wants: no key, the article's calls, and nothing that waits.
+/// What only somebody who tries things out wants: no key, the article's calls, webhooks to this machine, and
+/// nothing that waits.
 fn make_easy(config: &mut Config) {
     config.auth.anonymous = true;
     config.gateway.article = true;
@@ -62,7 +70,12 @@ fn make_easy(config: &mut Config) {
     if config.auth.token_keys.is_empty() {
         config.auth.token_keys.push(TokenKey::from_random(rand::random()));
     }
+    config.webhooks.allow.extend(LOOPBACK.iter().filter_map(|net| net.parse::<Allow>().ok()));
+    if config.webhooks.encryption_keys.is_empty() {
+        config.webhooks.encryption_keys = SealKeys::new(vec![SealKey::new(rand::random())]);
+    }
     config.stream.drain = config.stream.drain.min(DRAIN);
+    config.courier.grace = config.courier.grace.min(DRAIN);
 }
 
 /// A program with a slash starts from the configuration's folder; one without is looked up in `PATH`.
@@ -70,11 +83,17 @@ fn in_folder(program: &Path, dir: &Path) -> PathBuf {
     if program.components().count() > 1 { dir.join(program) } else { program.to_path_buf() }
 }
 
+/// Where the roles without HTTP of their own tell their health and metrics, if anywhere.
+struct Probes {
+    worker: Option<TcpListener>,
+    courier: Option<TcpListener>,
+}
+
 async fn run_roles(
     config: Arc<Config>,
     handlers: worker::Handlers,
     gateways: Vec<TcpListener>,
-    probes: Option<TcpListener>,
+    probes: Probes,
     shutdown: Shutdown,
 ) -> anyhow::Result<()> {
     let options = parts::store_options(&config)?;
@@ -86,9 +105,12 @@ async fn run_roles(
         health.push(own.health.clone());
         gateway::start(&mut roles, listener, own, &config, shutdown.clone());
     }
+    let own = roles.prepare(options.clone(), &config, Watch::Loose);
+    health.push(own.health.clone());
+    worker::start(&mut roles, probes.worker, own, handlers, &config, shutdown.clone())?;
     let own = roles.prepare(options, &config, Watch::Loose);
     health.push(own.health.clone());
-    worker::start(&mut roles, probes, own, handlers, &config, shutdown.clone())?;
+    courier::start(&mut roles, probes.courier, own, &config, shutdown.clone())?;
 
     let ready = async {
         while !health.iter().all(Health::ready) {
@@ -98,5 +120,6 @@ async fn run_roles(
     if shutdown.soft().run_until_cancelled(ready).await.is_some() {
         welcome::print(&addresses, &config);
     }
-    Ok(roles.finish(gateway_limit(&config).max(worker_limit(&config))).await?)
+    let limit = gateway_limit(&config).max(worker_limit(&config)).max(courier_limit(&config));
+    Ok(roles.finish(limit).await?)
 }

@@ -8,6 +8,7 @@ use client::JobId;
 
 use self::list::List;
 use self::show::Show;
+use super::deliveries;
 use super::people::{Exit, Failure, Reach, for_each, line};
 
 const EXAMPLES: &str = "\
@@ -16,8 +17,16 @@ Examples:
   jobcast jobs --status failed --task transcode --limit 500
   jobcast jobs --status failed --json | jq -r '[.id, .error] | @tsv'
   jobcast jobs show 019ab3c4-5d6e-7f80-9a1b-2c3d4e5f6000
+  jobcast jobs deliveries 019ab3c4-5d6e-7f80-9a1b-2c3d4e5f6000
 
 A table at a terminal, else a line of JSON for each job; the newest first.";
+
+const DELIVERIES_EXAMPLES: &str = "\
+Examples:
+  jobcast jobs deliveries 019ab3c4-5d6e-7f80-9a1b-2c3d4e5f6000
+  jobcast jobs deliveries $JOB | jq -r '[.url, .status, .attempts[-1].status] | @tsv'
+
+There is none before the job's end. Those that nobody took are dead letters: `jobcast dead-letters` has them all.";
 
 const DELETE_EXAMPLES: &str = "\
 Examples:
@@ -40,6 +49,18 @@ pub(crate) struct Jobs {
 enum What {
     /// Shows how a job stands: as text at a terminal, else as JSON
     Show(Show),
+    /// Shows what became of a job's webhooks, with each attempt: as text at a terminal, else as JSON
+    #[command(after_help = DELIVERIES_EXAMPLES)]
+    Deliveries {
+        /// The job
+        #[arg(value_name = "ID")]
+        id: JobId,
+        /// JSON at a terminal too
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        reach: Reach,
+    },
     /// Deletes what is kept of ended jobs
     #[command(after_help = DELETE_EXAMPLES)]
     Delete {
@@ -56,6 +77,9 @@ impl Jobs {
         match &self.what {
             None => self.list.run().await,
             Some(What::Show(show)) => show.run().await,
+            Some(What::Deliveries { id, json, reach }) => {
+                deliveries::print(&reach.client()?.build()?.deliveries(*id).await?, *json)
+            }
             Some(What::Delete { ids, reach }) => {
                 let client = reach.client()?.build()?;
                 let delete = async |id| {

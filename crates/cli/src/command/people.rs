@@ -11,14 +11,14 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use client::{Client, ClientBuilder, JobId};
+use client::{Client, ClientBuilder};
 use service::config::Override;
 use tokio::runtime::Runtime;
 
 pub(crate) use self::outcome::{Exit, Failure};
-pub(crate) use self::text::{complain, line, plain, width};
+pub(crate) use self::text::{age, complain, fit, line, plain, width};
 use super::completions::Completions;
-use super::{cancel, jobs, listen, retry, submit, tasks, watch};
+use super::{cancel, dead_letters, jobs, listen, retry, submit, tasks, watch};
 use crate::args::setting;
 
 /// How long a call is tried again while nobody answers: long enough for a gateway that restarts, short enough to see a
@@ -38,6 +38,8 @@ pub(crate) enum People {
     Retry(retry::Retry),
     /// Lists jobs, shows one, deletes what is kept of ended ones
     Jobs(jobs::Jobs),
+    /// Lists webhooks that nobody took, shows one, has them delivered after all
+    DeadLetters(dead_letters::DeadLetters),
     /// Shows how tasks stand; pauses and resumes them
     Tasks(tasks::Tasks),
     /// Relays webhooks to a receiver on this machine, which the internet needn't reach
@@ -72,6 +74,7 @@ impl People {
                 Self::Cancel(cancel) => cancel.run().await,
                 Self::Retry(retry) => retry.run().await,
                 Self::Jobs(jobs) => jobs.run().await,
+                Self::DeadLetters(letters) => letters.run().await,
                 Self::Tasks(tasks) => tasks.run().await,
                 Self::Listen(listen) => listen.run().await,
                 Self::Completions(_) => Ok(Exit::Done),
@@ -82,10 +85,10 @@ impl People {
     }
 }
 
-/// Does something with each of several jobs. One that the gateway refuses holds up no other.
-pub(crate) async fn for_each(
-    ids: &[JobId],
-    each: impl AsyncFn(JobId) -> Result<(), Failure>,
+/// Does something with each of several jobs, or deliveries. One that the gateway refuses holds up no other.
+pub(crate) async fn for_each<T: Copy + fmt::Display>(
+    ids: &[T],
+    each: impl AsyncFn(T) -> Result<(), Failure>,
 ) -> Result<Exit, Failure> {
     let mut exit = Exit::Done;
     for &id in ids {

@@ -1,5 +1,7 @@
 //! `jobcast submit`.
 
+mod webhook;
+
 use std::fs;
 use std::io::{self, Read as _};
 use std::time::Duration;
@@ -7,6 +9,7 @@ use std::time::Duration;
 use clap::Args;
 use client::{Json, Submitted, TaskName};
 
+use self::webhook::Webhook;
 use super::people::{Exit, Failure, Reach, line, time};
 use super::watch::{self, Show};
 
@@ -15,6 +18,7 @@ const EXAMPLES: &str = r#"Examples:
   jobcast submit wordcount '{"path": "examples/data/book.txt", "slow": 5}' --wait 1m
   jobcast submit report @report.json --timeout 10m --max-attempts 5
   make-payload | jobcast submit report - --idempotency-key report-2026-11
+  jobcast submit report --webhook https://example.com/hooks --webhook-secret-env HOOK_SECRET
   JOB=$(jobcast submit narrate) && jobcast watch $JOB
 
 Exit codes: 0: accepted, and with --watch or --wait completed; 1: failed, cancelled or refused;
@@ -63,6 +67,8 @@ pub(crate) struct Submit {
     /// The same key and the same job again: the first one is found, no second one is made
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
+    #[command(flatten)]
+    webhook: Webhook,
     #[command(flatten)]
     reach: Reach,
 }
@@ -127,7 +133,7 @@ impl Submit {
         if let Some(key) = &self.idempotency_key {
             submit = submit.idempotency_key(key);
         }
-        Ok(submit)
+        self.webhook.on(submit)
     }
 }
 

@@ -1,5 +1,8 @@
-//! The calls of the article that Jobcast began from, so that clients written for it run unchanged: `POST /api/process` and
-//! `GET /api/process-sse`. They are the same jobs and the same streams; only the words of the events differ.
+//! The calls of the article that Jobcast began from, so that clients written for it run unchanged: `POST /api/process`,
+//! `POST /api/process-webhook` and `GET /api/process-sse`. They are the same jobs and the same streams; only the words of the
+//! events differ.
+
+use std::collections::BTreeMap;
 
 use axum::Json as JsonResponse;
 use axum::body::Bytes;
@@ -7,13 +10,16 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use model::wire::{SubmitRequest, urls};
+use model::webhook::BadSecret;
+use model::wire::{SubmitRequest, WebhookRequest, urls};
 use model::{JobId, Json, Position};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use service::config::Scope;
+use store::NewJob;
 
 use super::new_job::new_job;
+use super::webhook::{plain_webhook, webhooks};
 use super::{jobs, stream};
 use crate::App;
 use crate::body::JsonBody;
@@ -22,7 +28,7 @@ use crate::header::{LAST_EVENT_ID, idempotency_key, single};
 use crate::owner::Caller;
 use crate::problem::Problem;
 
-/// The 202 of `POST /api/process`.
+/// The 202 of `POST /api/process` and `POST /api/process-webhook`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Accepted {
@@ -39,9 +45,43 @@ pub(crate) async fn process(
 ) -> Result<Response, Problem> {
     caller.must(Scope::Submit)?;
     let key = idempotency_key(&headers)?;
-    let (job_id, _) = create(&app, &caller, payload, key).await?;
+    let (job_id, _) = create(&app, &caller, payload, None, key).await?;
+    Ok(accepted(&app, job_id))
+}
+
+fn accepted(app: &App, job_id: JobId) -> Response {
     let (status_url, _) = urls(app.base_url(), job_id);
-    Ok((StatusCode::ACCEPTED, JsonResponse(Accepted { job_id, status_url })).into_response())
+    (StatusCode::ACCEPTED, JsonResponse(Accepted { job_id, status_url })).into_response()
+}
+
+/// `POST /api/process-webhook`: the payload of the default task, with whom to tell of its end among it.
+pub(crate) async fn process_webhook(
+    State(app): State<App>,
+    caller: Caller,
+    headers: HeaderMap,
+    JsonBody(body): JsonBody<BTreeMap<String, Json>>,
+) -> Result<Response, Problem> {
+    caller.must(Scope::Submit)?;
+    let key = idempotency_key(&headers)?;
+    let (payload, webhook) = told(body)?;
+    let (job_id, _) = create(&app, &caller, payload, webhook, key).await?;
+    Ok(accepted(&app, job_id))
+}
+
+/// Takes `webhookUrl` and `webhookSecret` out; each may be left out, null or empty. The rest is the payload.
+fn told(mut body: BTreeMap<String, Json>) -> Result<(Json, Option<WebhookRequest>), Problem> {
+    let mut text = |name: &str| {
+        let value = body.remove(name).filter(|value| !value.is_null());
+        let text = value.map(|value| serde_json::from_str::<String>(value.as_str())).transpose();
+        let text = text.map_err(|_| Problem::Malformed(format!("`{name}` is a text.")))?;
+        Ok::<_, Problem>(text.filter(|text| !text.is_empty()))
+    };
+    let (url, secret) = (text("webhookUrl")?, text("webhookSecret")?);
+    let secret = secret.map(|secret| secret.parse()).transpose();
+    let secret =
+        secret.map_err(|error: BadSecret| Problem::Malformed(format!("`webhookSecret`: {error}.")))?;
+    let payload = Json::of(&body).map_err(|error| Problem::Malformed(error.to_string()))?;
+    Ok((payload, url.map(|url| WebhookRequest { url, secret })))
 }
 
 /// Makes a job of the default task, or finds the one that the key made; then it is true.
@@ -49,10 +89,17 @@ async fn create(
     app: &App,
     caller: &Caller,
     payload: Json,
+    webhook: Option<WebhookRequest>,
     key: Option<String>,
 ) -> Result<(JobId, bool), Problem> {
     let task = app.config().gateway.default_task.clone().ok_or(Problem::NoDefaultTask)?;
-    jobs::create(app, &new_job(app.config(), caller, &SubmitRequest::new(task, payload), key)?).await
+    let request = SubmitRequest { webhook, ..SubmitRequest::new(task, payload) };
+    let job = new_job(app.config(), caller, &request, key)?;
+    let webhooks = match &request.webhook {
+        Some(webhook) => plain_webhook(app, &caller.owner, webhook).await?,
+        None => webhooks(app, &caller.owner, None).await?,
+    };
+    jobs::create(app, &NewJob { webhooks, ..job }).await
 }
 
 /// The query of `GET /api/process-sse`.
@@ -79,7 +126,7 @@ pub(crate) async fn process_sse(
     let text = query.data.as_deref().unwrap_or("null");
     let payload =
         Json::parse(text).map_err(|error| Problem::Malformed(format!("`data` is no JSON: {error}.")))?;
-    let (job, _) = create(&app, &caller, payload, None).await?;
+    let (job, _) = create(&app, &caller, payload, None, None).await?;
     // Browsers keep the id and fire nothing: from now on a reconnect finds this job.
     let lead = Bytes::from(format!("id: {job}:0\n\n"));
     let opened = Opened { lead: Some(lead), source: Source::Log(app.hub().follow(job, Position::START)) };
@@ -180,6 +227,25 @@ mod tests {
             assert_eq!(article_frame(frame.into()), want, "{name}");
         }
         assert_eq!(article_frame(": gone\n".into()), Some(": gone\n".into()));
+    }
+
+    #[test]
+    fn a_webhook_is_taken_out_of_the_payload() {
+        let told = |text: &str| told(serde_json::from_str(text).unwrap());
+        let (payload, webhook) =
+            told(r#"{"n": 1.50, "webhookUrl": "https://a.example/", "webhookSecret": "hush", "b": [ 1 ]}"#)
+                .unwrap();
+        let expected =
+            WebhookRequest { url: "https://a.example/".into(), secret: Some("hush".parse().unwrap()) };
+        assert_eq!((payload.as_str(), webhook), (r#"{"b":[1],"n":1.50}"#, Some(expected)));
+        for none in ["{}", r#"{"webhookUrl":null,"webhookSecret":"x"}"#, r#"{"webhookUrl":""}"#] {
+            assert_eq!(told(none).unwrap().1, None, "{none}");
+        }
+        let open = told(r#"{"webhookUrl":"https://a.example/","webhookSecret":""}"#).unwrap().1.unwrap();
+        assert_eq!(open.secret, None);
+        for bad in [r#"{"webhookUrl":1}"#, r#"{"webhookUrl":"x","webhookSecret":"whsec_x"}"#] {
+            assert!(matches!(told(bad), Err(Problem::Malformed(_))), "{bad}");
+        }
     }
 
     #[test]

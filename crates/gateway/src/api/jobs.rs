@@ -18,6 +18,7 @@ use super::external;
 use super::new_job::new_job;
 use super::path::JobPath;
 use super::stream;
+use super::webhook::webhooks;
 use crate::App;
 use crate::body::JsonBody;
 use crate::header::{
@@ -39,6 +40,7 @@ pub(crate) async fn submit(
     let key = idempotency_key(&headers)?;
     external::answerable(&request, &headers)?;
     let job = new_job(app.config(), &caller, &request, key)?;
+    let job = NewJob { webhooks: webhooks(&app, &caller.owner, request.webhook.as_ref()).await?, ..job };
     let (id, replayed) = create(&app, &job).await?;
     let token = external::token(&app, &job, id, replayed).await?;
     Ok(submitted(&app, &headers, id, replayed, job.cancel_on_disconnect, token).await)

@@ -74,7 +74,8 @@ fn read_task(text: &str, config: &Config) -> Result<TaskName, Problem> {
     if config.tasks.contains_key(&task) { Ok(task) } else { Err(Problem::unknown_task(&task, config)) }
 }
 
-fn read_limit(text: &str) -> Result<usize, Problem> {
+/// The `limit` of a list.
+pub(super) fn read_limit(text: &str) -> Result<usize, Problem> {
     let limit: u64 = text.parse().map_err(|_| {
         Problem::Malformed(format!("`limit` is a whole number of 1 to {MOST}, not {text:?}."))
     })?;

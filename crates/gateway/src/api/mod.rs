@@ -3,6 +3,7 @@
 mod article;
 mod claim;
 mod cors;
+mod deliveries;
 mod ended;
 mod external;
 mod jobs;
@@ -12,6 +13,7 @@ mod path;
 mod stream;
 mod tasks;
 mod tokens;
+mod webhook;
 mod work;
 
 use axum::Router;
@@ -23,6 +25,7 @@ use service::health::Health;
 use service::metrics::Metrics;
 use tower_http::catch_panic::CatchPanicLayer;
 
+pub(crate) use self::webhook::Targets;
 use crate::App;
 use crate::page;
 use crate::problem::Problem;
@@ -35,9 +38,13 @@ pub(crate) fn router(app: App, health: Health, metrics: Metrics) -> Router {
         .route("/api/jobs/{id}", get(jobs::poll).delete(ended::delete))
         .route("/api/jobs/{id}/cancel", post(jobs::cancel))
         .route("/api/jobs/{id}/retry", post(ended::retry))
+        .route("/api/jobs/{id}/deliveries", get(deliveries::of_job))
         .route("/api/jobs/{id}/events", get(stream::events))
         .route("/api/events", get(stream::several))
         .route("/api/feed", get(stream::feed))
+        .route("/api/dead-letters", get(deliveries::dead_letters))
+        .route("/api/dead-letters/replay", post(deliveries::replay_all))
+        .route("/api/dead-letters/{id}/replay", post(deliveries::replay))
         .route("/api/tasks", get(tasks::list))
         .route("/api/tasks/{task}/pause", post(tasks::pause))
         .route("/api/tasks/{task}/resume", post(tasks::resume))
@@ -52,6 +59,7 @@ pub(crate) fn router(app: App, health: Health, metrics: Metrics) -> Router {
     if app.config().gateway.article {
         api = api
             .route("/api/process", post(article::process))
+            .route("/api/process-webhook", post(article::process_webhook))
             .route("/api/process-sse", get(article::process_sse));
     }
     // Before the layer, which is to see these too: a preflight is a method that no path knows.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use model::Json;
-use model::wire::{Seconds, SubmitRequest};
+use model::wire::{Seconds, SubmitRequest, WebhookRequest};
 use service::config::{Config, JobsConfig, TaskConfig};
 use store::{Idempotency, NewJob, Retry};
 
@@ -17,7 +17,8 @@ pub(super) const MAX_ATTEMPTS: u32 = 100;
 /// The shortest `cancelOnDisconnect`: a browser whose stream a node closed is back by then.
 const MIN_DISCONNECT: Duration = Duration::from_secs(5);
 
-/// Checks what the request asks for against what is declared and allowed.
+/// Checks what the request asks for against what is declared and allowed. Who is told of its end is for the caller to add, since
+/// that takes a look-up.
 pub(super) fn new_job(
     config: &Config,
     caller: &Caller,
@@ -43,8 +44,7 @@ pub(super) fn new_job(
         None => None,
         Some(key) => Some(Idempotency {
             key: model::fingerprint::sha256(key.as_bytes()),
-            fingerprint: model::fingerprint::of(request)
-                .map_err(|error| Problem::Malformed(error.to_string()))?,
+            fingerprint: fingerprint(request).map_err(|error| Problem::Malformed(error.to_string()))?,
         }),
     };
     let times = Times::of(request, task, limits)?;
@@ -72,6 +72,17 @@ pub(super) fn new_job(
         external: external(request, limits)?,
         webhooks: Vec::new(),
     })
+}
+
+/// What is in Redis for whoever reads it must not let a secret be guessed: requests that differ in it alone count as the same.
+fn fingerprint(request: &SubmitRequest) -> Result<String, serde_json::Error> {
+    match &request.webhook {
+        Some(webhook) if webhook.secret.is_some() => {
+            let webhook = Some(WebhookRequest { secret: None, ..webhook.clone() });
+            model::fingerprint::of(&SubmitRequest { webhook, ..request.clone() })
+        }
+        _ => model::fingerprint::of(request),
+    }
 }
 
 fn at_most(what: &str, size: usize, limit: usize) -> Result<(), Problem> {

@@ -18,7 +18,7 @@ const NONCE: usize = 24;
 pub struct SealKey([u8; 32]);
 
 impl SealKey {
-    /// The key of these bytes, which must be random.
+    /// A key of the caller's randomness.
     pub const fn new(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }

@@ -79,6 +79,28 @@ pub struct DeliveryView {
     pub attempts: Vec<AttemptView>,
 }
 
+/// Which of an owner's dead letters: those that pass all that is given. The body of `POST /api/dead-letters/replay`.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeadLetterFilter {
+    /// What their URL begins with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// They died at this time or later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// They died before this time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+}
+
+/// The answer of `POST /api/dead-letters/replay`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Replayed {
+    /// How many dead letters are to be delivered again.
+    pub replayed: u64,
+}
+
 /// The answer of `GET /api/jobs/{id}/deliveries`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct DeliveryList {

@@ -7,7 +7,9 @@ mod submit;
 mod tasks;
 mod work;
 
-pub use delivery::{AttemptView, DeadLetterList, DeliveryList, DeliveryStatus, DeliveryView};
+pub use delivery::{
+    AttemptView, DeadLetterFilter, DeadLetterList, DeliveryList, DeliveryStatus, DeliveryView, Replayed,
+};
 pub use job::{Accepted, FeedSnapshot, JobList, JobView, Snapshot, SnapshotReason, urls};
 pub use seconds::{BadSeconds, Seconds};
 pub use submit::{ExternalLease, ExternalRequest, SubmitRequest, WebhookRequest};

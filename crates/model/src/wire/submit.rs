@@ -141,7 +141,7 @@ mod tests {
         assert!(request.webhook.as_ref().unwrap().secret.is_some());
         assert!(!format!("{request:?}").contains("hush"), "{request:?}");
         assert!(of(r#"{"url":"https://x/"}"#).unwrap().webhook.unwrap().secret.is_none());
-        for bad in [r#"{}"#, r#""https://x/""#, r#"{"url":"x","secrets":[]}"#, r#"{"url":"x","secret":""}"#] {
+        for bad in [r"{}", r#""https://x/""#, r#"{"url":"x","secrets":[]}"#, r#"{"url":"x","secret":""}"#] {
             assert!(of(bad).is_err(), "{bad}");
         }
     }

@@ -37,7 +37,8 @@ impl Clash {
 pub(super) fn check(config: &Config) -> Result<(), Clash> {
     times(config)?;
     sizes(config)?;
-    keys(config)
+    keys(config)?;
+    endpoints(config)
 }
 
 fn times(config: &Config) -> Result<(), Clash> {
@@ -125,6 +126,19 @@ fn keys(config: &Config) -> Result<(), Clash> {
             let key = |at: usize| Key::dotted("auth").element("keys", at).child("sha256");
             let (key, other) = (key(at), key(first));
             let message = format!("`{key}` is the same as `{other}`; allowed: each key once");
+            return Err(Clash { key, other, message });
+        }
+    }
+    Ok(())
+}
+
+/// What can't be signed is never sent.
+fn endpoints(config: &Config) -> Result<(), Clash> {
+    for (owner, has) in &config.webhooks.owners {
+        if !has.endpoints.is_empty() && has.secrets.is_empty() {
+            let key = |name: &str| Key::dotted("webhooks.owners").child(owner.as_str()).child(name);
+            let (key, other) = (key("endpoints"), key("secrets"));
+            let message = format!("`{key}` needs `{other}` to sign with; allowed: one or two secrets");
             return Err(Clash { key, other, message });
         }
     }

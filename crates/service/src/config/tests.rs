@@ -117,6 +117,15 @@ fn a_bad_file_names_place_key_and_what_is_allowed() {
              (rediss-sentinel and rediss-cluster with TLS)",
         ),
         ("[jobs]\n[jobs]", "f:2:2: not TOML: duplicate key"),
+        (
+            "[webhooks]\nallow = [\"10.0.0.0/33\"]",
+            "f:2:9: `webhooks.allow[0]` is \"10.0.0.0/33\"; allowed: a network (10.0.0.0/8), an address, or a name; the \
+             latter two maybe with a port",
+        ),
+        (
+            "[webhooks.owners.a]\nendpoints = [\"https://x.example/\", \"ftp://y.example/\"]",
+            "f:2:13: `webhooks.owners.a.endpoints`: its scheme is `ftp`; a webhook goes to http:// or https://",
+        ),
     ] {
         assert_eq!(refusal(file, &[]), said, "\n{file}");
     }
@@ -193,6 +202,10 @@ fn settings_that_do_not_fit_together_name_both() {
             "[stream]\nheartbeat = \"1s\"",
             "f:2:1: `stream.heartbeat_jitter` (3s) must be at most `stream.heartbeat`; allowed: up to 1s",
         ),
+        (
+            "[webhooks.owners.a]\nendpoints = [\"https://x.example/\"]",
+            "f:2:1: `webhooks.owners.a.endpoints` needs `webhooks.owners.a.secrets` to sign with; allowed: one or two secrets",
+        ),
     ] {
         assert_eq!(refusal(file, &[]), said, "\n{file}");
     }
@@ -233,7 +246,7 @@ fn a_bad_override_names_the_variable_or_flag() {
         (
             variable("JOBCAST__STREM__PING", "1s"),
             "JOBCAST__STREM__PING: unknown key `strem`; allowed here: store, auth, gateway, stream, jobs, worker, \
-             tasks, dev, log",
+             webhooks, courier, tasks, dev, log",
         ),
         (
             variable("JOBCAST__DEV__DIRR", "x"),

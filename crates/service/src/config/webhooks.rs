@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use model::Owner;
-use model::webhook::{MAX_TARGETS, SealKey, SealKeys, Secret};
+use model::webhook::{Allow, MAX_TARGETS, SealKey, SealKeys, Secret, Target};
 use serde::{Deserialize, Deserializer, de};
 
 use super::gateway;
@@ -21,6 +21,9 @@ pub struct WebhooksConfig {
     pub encryption_keys: SealKeys,
     /// What each owner has: a table `[webhooks.owners.<owner>]`.
     pub owners: BTreeMap<Owner, OwnerWebhooks>,
+    /// Where webhooks may point beyond the public internet: networks (`10.0.0.0/8`), addresses and names, the latter two maybe with
+    /// a port. Default none: nowhere.
+    pub allow: Vec<Allow>,
     /// How long an attempt may take, from the look-up of the name to the last byte of the answer. Default 15s, 1s to 1m.
     #[serde(deserialize_with = "duration::<_, SECOND, MINUTE>")]
     pub timeout: Duration,
@@ -50,6 +53,7 @@ impl Default for WebhooksConfig {
         Self {
             encryption_keys: SealKeys::default(),
             owners: BTreeMap::new(),
+            allow: Vec::new(),
             timeout: Duration::from_secs(15),
             attempts: 5,
             retry_delay: Duration::from_secs(5),
@@ -69,7 +73,8 @@ pub struct OwnerWebhooks {
     /// first. Default none.
     #[serde(deserialize_with = "secrets")]
     pub secrets: Vec<Secret>,
-    /// Where the ends of those jobs are told that named no target of their own, 0 to 8 URLs; needs `secrets`. Default none.
+    /// Where the ends of those jobs are told that named no target of their own, 0 to 8 URLs as the `url` standard writes them; needs
+    /// `secrets`. Whether one may be tried is judged at each attempt. Default none.
     #[serde(deserialize_with = "endpoints")]
     pub endpoints: Vec<String>,
 }
@@ -129,9 +134,13 @@ fn secrets<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Secret>, D:
 
 fn endpoints<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     let urls = Vec::<String>::deserialize(deserializer)?;
-    if urls.len() <= usize::from(MAX_TARGETS) {
-        return Ok(urls);
+    if urls.len() > usize::from(MAX_TARGETS) {
+        let allowed = format!("at most {MAX_TARGETS} URLs");
+        return Err(de::Error::invalid_length(urls.len(), &allowed.as_str()));
     }
-    let allowed = format!("at most {MAX_TARGETS} URLs");
-    Err(de::Error::invalid_length(urls.len(), &allowed.as_str()))
+    let read = |url: &String| {
+        let target: Target = url.parse().map_err(de::Error::custom)?;
+        Ok(target.url().to_owned())
+    };
+    urls.iter().map(read).collect()
 }

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use futures_util::future::try_join_all;
 use model::webhook::DeliveryId;
+use model::wire::{DeadLetterFilter, DeliveryStatus};
 use model::{Owner, Partition, Timestamp};
 
 use super::deliveries::Delivery;
@@ -13,11 +14,16 @@ use crate::connect::Request;
 use crate::keys::keys_of;
 use crate::{Store, StoreError};
 
+/// How many letters a page looks at, at least, where only some pass the filter's URL.
+const LOOK: usize = 100;
+
 /// Which dead letters.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DeadLettersQuery {
     /// Whose.
     pub owner: Owner,
+    /// Those that pass it.
+    pub filter: DeadLetterFilter,
     /// Those before this one.
     pub after: Option<DeadLetterPlace>,
     /// How many at most, from 1.
@@ -61,20 +67,34 @@ pub struct DeadLetters {
 }
 
 impl Store {
-    /// A page of an owner's dead letters.
+    /// A page of an owner's dead letters. With a filter of URLs it may be short, even empty, and yet have a next one: it looks at
+    /// no more than `limit` of them, or at 100 if that is more.
     pub async fn dead_letters(&self, query: &DeadLettersQuery) -> Result<DeadLetters, StoreError> {
         let limit = query.limit.max(1);
+        let look = if query.filter.url.is_some() { limit.max(LOOK) } else { limit };
         let partitions = self.partitions().await?;
         let pages =
-            try_join_all(partitions.map(|partition| self.dead_places(partition, query, limit + 1))).await?;
+            try_join_all(partitions.map(|partition| self.dead_places(partition, query, look + 1))).await?;
         let mut places: Vec<_> = pages.into_iter().flatten().collect();
         places.sort_unstable_by(|a, b| b.cmp(a));
-        let more = places.len() > limit;
-        places.truncate(limit);
-        let next = places.last().copied().filter(|_| more);
-        let letters = try_join_all(places.iter().map(|place| self.delivery(place.id))).await?;
-        let dead = |letter: &Delivery| letter.settled_at.is_some();
-        Ok(DeadLetters { letters: letters.into_iter().flatten().filter(dead).collect(), next })
+        let mut more = places.len() > look;
+        places.truncate(look);
+        let found = try_join_all(places.iter().map(|place| self.delivery(place.id))).await?;
+        let wanted = |letter: &Delivery| {
+            let url = query.filter.url.as_ref();
+            letter.status == DeliveryStatus::Dead
+                && url.is_none_or(|url| letter.url.starts_with(url.as_str()))
+        };
+        let (mut letters, mut last) = (Vec::new(), None);
+        for (place, letter) in places.iter().zip(found) {
+            if letters.len() == limit {
+                more = true;
+                break;
+            }
+            letters.extend(letter.filter(wanted));
+            last = Some(*place);
+        }
+        Ok(DeadLetters { letters, next: last.filter(|_| more) })
     }
 
     /// The next `wanted` places of one partition.
@@ -85,11 +105,17 @@ impl Store {
         wanted: usize,
     ) -> Result<Vec<DeadLetterPlace>, StoreError> {
         let keys = keys_of(self.prefix(), partition)?;
-        let from = query.after.map_or_else(|| "+inf".to_owned(), |place| place.at.as_millis().to_string());
+        let (after, filter) = (query.after.map(|place| place.at), &query.filter);
+        let from = match (after, filter.until) {
+            (Some(at), until) if until.is_none_or(|until| at < until) => at.as_millis().to_string(),
+            (_, Some(until)) => format!("({}", until.as_millis()),
+            (_, None) => "+inf".to_owned(),
+        };
+        let to = filter.since.map_or_else(|| "-inf".to_owned(), |since| since.as_millis().to_string());
         let (mut places, mut offset) = (Vec::new(), 0);
         loop {
             let mut cmd = redis::cmd("ZREVRANGEBYSCORE");
-            cmd.arg(keys.dead_of(&query.owner)).arg(&from).arg("-inf").arg(&["WITHSCORES", "LIMIT"]);
+            cmd.arg(keys.dead_of(&query.owner)).arg(&from).arg(&to).arg(&["WITHSCORES", "LIMIT"]);
             cmd.arg(offset).arg(wanted);
             let mut reply = Reply::new(self.router().call(keys.slot, &Request::Command(&cmd)).await?)?;
             let mut read = 0;

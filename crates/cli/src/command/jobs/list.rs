@@ -1,13 +1,12 @@
 //! The list of jobs.
 
 use std::io::{self, IsTerminal as _};
-use std::time::Duration;
 
 use clap::Args;
 use client::{JobId, JobView, Status, TaskName, Timestamp};
 use model::{Clock as _, SystemClock};
 
-use crate::command::people::{Exit, Failure, Reach, complain, line, plain, width};
+use crate::command::people::{Exit, Failure, Reach, age, complain, fit, line, width};
 
 /// The most jobs that one answer has.
 const PAGE: usize = 1000;
@@ -93,7 +92,7 @@ impl Table {
     }
 
     fn head(&self) -> String {
-        self.cut(&columns("ID", "AGE", "STATUS", "TASK", ""))
+        fit(&columns("ID", "AGE", "STATUS", "TASK", ""), self.width)
     }
 
     fn row(&self, job: &JobView) -> String {
@@ -108,13 +107,7 @@ impl Table {
         };
         let (id, age) = (job.id.to_string(), age(self.now.since(job.created_at)));
         let says = says.unwrap_or_default();
-        self.cut(&columns(&id, &age, &status, job.task.as_str(), &says))
-    }
-
-    fn cut(&self, row: &str) -> String {
-        let row = plain(row).replace('\n', " ");
-        let cut: String = row.chars().take(self.width).collect();
-        cut.trim_end().to_owned()
+        fit(&columns(&id, &age, &status, job.task.as_str(), &says), self.width)
     }
 }
 
@@ -122,27 +115,11 @@ fn columns(id: &str, age: &str, status: &str, task: &str, says: &str) -> String 
     format!("{id:<36} {age:>4}  {status:<10}  {task:<12}  {says}")
 }
 
-/// A time in its largest unit.
-fn age(age: Duration) -> String {
-    let seconds = age.as_secs();
-    match seconds {
-        0..60 => format!("{seconds}s"),
-        60..3600 => format!("{}m", seconds / 60),
-        3600..86_400 => format!("{}h", seconds / 3600),
-        _ => format!("{}d", seconds / 86_400),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::time::Duration;
 
-    #[test]
-    fn an_age_has_one_unit() {
-        for (seconds, text) in [(0, "0s"), (59, "59s"), (60, "1m"), (7199, "1h"), (86_400, "1d")] {
-            assert_eq!(age(Duration::from_secs(seconds)), text);
-        }
-    }
+    use super::*;
 
     #[test]
     fn a_row_is_one_line_as_wide_as_the_terminal() {

@@ -52,6 +52,9 @@ pub(crate) enum Failure {
     /// Nothing more comes of a job that was followed.
     #[error("{0}")]
     Follow(#[from] FollowError),
+    /// What was asked for isn't there.
+    #[error("{0}")]
+    Absent(String),
     /// Whoever read the output is gone.
     #[error("nobody reads on")]
     Reader,

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{self, Write as _};
+use std::time::Duration;
 
 use rustix::termios::tcgetwinsize;
 
@@ -40,9 +41,34 @@ pub(crate) fn plain(text: &str) -> String {
     text.chars().filter_map(shown).collect()
 }
 
+/// A time in its largest unit.
+pub(crate) fn age(age: Duration) -> String {
+    let seconds = age.as_secs();
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m", seconds / 60),
+        3600..86_400 => format!("{}h", seconds / 3600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+/// A row of a table as one line, which ends where the terminal does.
+pub(crate) fn fit(row: &str, width: usize) -> String {
+    let row = plain(row).replace('\n', " ");
+    let cut: String = row.chars().take(width).collect();
+    cut.trim_end().to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_age_has_one_unit() {
+        for (seconds, text) in [(0, "0s"), (59, "59s"), (60, "1m"), (7199, "1h"), (86_400, "1d")] {
+            assert_eq!(age(Duration::from_secs(seconds)), text);
+        }
+    }
 
     #[test]
     fn text_of_strangers_steers_no_terminal() {

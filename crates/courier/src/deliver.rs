@@ -1,0 +1,217 @@
+//! One delivery in hand: from its claim until what came of it is written.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::webhook::{Secret, Target};
+use model::wire::AttemptView;
+use model::{Clock, Job, SystemClock, Timestamp};
+use store::{Due, Outcome, Settled, StoreError};
+use tokio::time::{Instant, sleep};
+
+use crate::alarm::Alarm;
+use crate::backoff::Backoff;
+use crate::courier::Courier;
+use crate::gate::Ended;
+use crate::host::{Admission, Host, Place, Waiting};
+use crate::http::{Answer, NoAnswer};
+use crate::message::message;
+use crate::metrics::Counted;
+use crate::verdict::Verdict;
+
+/// How long what came of a delivery is told once the courier stops. Shorter than the time that a hard stop leaves.
+const FAREWELL: Duration = Duration::from_secs(4);
+
+/// How a request ended, and what is to be said of it.
+type Went = Result<Answer, NoAnswer>;
+
+/// A claimed delivery.
+pub(crate) struct Delivery {
+    courier: Arc<Courier>,
+    /// Wakes the loop that claimed it.
+    alarm: Arc<Alarm>,
+    due: Due,
+    /// Until when it may be started: a request that begins later could outlive the lease.
+    start_until: Instant,
+}
+
+/// What is to be done with a delivery.
+pub(crate) enum Plan {
+    /// Nothing is sent.
+    Settle(Verdict),
+    /// Come again in so long.
+    Later(Duration),
+    /// To be sent now.
+    Send(Place, Target, Vec<Secret>),
+    /// To be sent as soon as there is a place.
+    Wait(Waiting, Target, Vec<Secret>),
+}
+
+impl Delivery {
+    pub(crate) fn new(courier: Arc<Courier>, alarm: Arc<Alarm>, due: Due, start_until: Instant) -> Self {
+        Self { courier, alarm, due, start_until }
+    }
+
+    /// What is to be done, and the host that it goes to.
+    pub(crate) fn plan(&self) -> (Plan, Option<Arc<Host>>) {
+        let Courier { options, rules, secrets, hosts, .. } = &*self.courier;
+        let due = &self.due;
+        let target = match rules.target(&due.url) {
+            Ok(target) => target,
+            Err(error) => return (Plan::Settle(options.refuse(&error)), None),
+        };
+        let secrets = match secrets.of(&due.secret, &due.owner, &due.url) {
+            Ok(secrets) => secrets,
+            Err(error) => return (Plan::Settle(options.unsigned(&error, due.tries, rand::random())), None),
+        };
+        let host = match hosts.of(&target) {
+            Ok(host) => host,
+            Err(error) => {
+                let broken = Err(NoAnswer::Broken(error.without_url().to_string()));
+                return (Plan::Settle(options.judge(&broken, due.tries, rand::random())), None);
+            }
+        };
+        let plan = match host.enter() {
+            Admission::Go(place) => Plan::Send(place, target, secrets),
+            Admission::Wait(waiting) => Plan::Wait(waiting, target, secrets),
+            Admission::Later(delay) => Plan::Later(delay),
+        };
+        (plan, Some(host))
+    }
+
+    /// Does it.
+    pub(crate) async fn carry_out(self, plan: Plan) {
+        match plan {
+            Plan::Settle(verdict) => self.settle(verdict, self.now(), Duration::ZERO, None).await,
+            Plan::Later(delay) => self.put_off(delay).await,
+            Plan::Send(place, target, secrets) => self.send(place, &target, &secrets).await,
+            Plan::Wait(waiting, target, secrets) => {
+                let soft = self.courier.soft.clone();
+                match soft.run_until_cancelled(waiting.place()).await {
+                    Some(Ok(place)) => self.send(place, &target, &secrets).await,
+                    Some(Err(delay)) => self.put_off(delay).await,
+                    None => self.give_back().await,
+                }
+            }
+        }
+    }
+
+    /// What nobody will send here is for another courier, at once.
+    pub(crate) async fn give_back(self) {
+        let verdict = Verdict { outcome: Outcome::Postponed(Duration::ZERO), error: None, failure: None };
+        self.settle(verdict, self.now(), Duration::ZERO, None).await;
+    }
+
+    async fn put_off(self, delay: Duration) {
+        let now = self.now();
+        let verdict = self.courier.options.put_off(now.since(self.due.since), delay);
+        self.settle(verdict, now, Duration::ZERO, None).await;
+    }
+
+    async fn send(mut self, place: Place, target: &Target, secrets: &[Secret]) {
+        let job = match self.job().await {
+            Ok(Some(job)) => job,
+            Ok(None) => {
+                drop(place);
+                let verdict = self.courier.options.without_body();
+                return self.settle(verdict, self.now(), Duration::ZERO, None).await;
+            }
+            // Its lease ends, and it comes again.
+            Err(error) => return tracing::debug!(delivery = %self.due.id, %error, "not read, so not sent"),
+        };
+        let began = Instant::now();
+        if began > self.start_until {
+            return tracing::debug!(delivery = %self.due.id, "not sent: its lease could end before the request");
+        }
+        let at = self.now();
+        let running = Counted::new(&self.courier.metrics.running);
+        let options = &self.courier.options;
+        let message = message(&self.due.webhook_id, job, &options.base_url, secrets, at);
+        let host = Arc::clone(place.host());
+        let post = host.http().post(target, message, options.timeout);
+        let Some(went) = self.courier.cut.run_until_cancelled(post).await else {
+            drop((place, running));
+            return self.give_back().await;
+        };
+        drop(running);
+        let took = began.elapsed();
+        place.leave(leaving(&went, took));
+        let verdict = self.courier.options.judge(&went, self.due.tries, rand::random());
+        self.settle(verdict, at, took, went.ok()).await;
+    }
+
+    /// The job that it tells of; `None` if that has expired.
+    async fn job(&mut self) -> Result<Option<Job>, StoreError> {
+        match self.due.job.take() {
+            Some(job) => Ok(Some(job)),
+            None => self.courier.store.delivery_body(self.due.id).await,
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        SystemClock.now()
+    }
+
+    async fn settle(&self, verdict: Verdict, at: Timestamp, took: Duration, answer: Option<Answer>) {
+        let Verdict { outcome, error, failure } = verdict;
+        let Courier { metrics, cut, .. } = &*self.courier;
+        let attempt = if matches!(outcome, Outcome::Postponed(_)) {
+            None
+        } else {
+            let (status, body) = answer.map_or((None, None), |answer| (Some(answer.status), answer.body));
+            let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+            Some(AttemptView { at, duration_ms, status, error: error.clone(), body })
+        };
+        metrics.became(outcome);
+        if let Some(failure) = failure {
+            metrics.failed(failure);
+        }
+        match outcome {
+            Outcome::Delivered => metrics.took(self.now().since(self.due.since)),
+            Outcome::Dead { .. } => {
+                let (error, owner) = (error.unwrap_or_default(), &self.due.owner);
+                tracing::info!(delivery = %self.due.id, %owner, error, "a delivery is a dead letter");
+            }
+            Outcome::Retry(_) | Outcome::Postponed(_) => {}
+        }
+        let give_up = async {
+            cut.cancelled().await;
+            sleep(FAREWELL).await;
+        };
+        tokio::select! {
+            biased;
+            () = self.tell(outcome, attempt.as_ref()) => {}
+            // Its lease ends, and it comes again.
+            () = give_up => {}
+        }
+    }
+
+    /// Writes what came of it, however long Redis is away.
+    async fn tell(&self, outcome: Outcome, attempt: Option<&AttemptView>) {
+        let mut backoff = Backoff::new();
+        loop {
+            match self.courier.store.settle(self.due.id, self.due.token, outcome, attempt).await {
+                Ok(Settled::Yes) => {
+                    if let Outcome::Retry(after) | Outcome::Postponed(after) = outcome {
+                        self.alarm.set(Instant::now() + after);
+                    }
+                    return;
+                }
+                Ok(Settled::Lost) => {
+                    return tracing::debug!(delivery = %self.due.id, "another courier has it meanwhile");
+                }
+                Err(error) => tracing::debug!(delivery = %self.due.id, %error, "to be written again"),
+            }
+            sleep(backoff.next()).await;
+        }
+    }
+}
+
+/// What an attempt says of its host: one that answers 410 is well, and one that may not be gone to isn't known.
+fn leaving(went: &Went, took: Duration) -> Ended {
+    match went {
+        Ok(Answer { status: 200..=299 | 410, .. }) => Ended::Took(took),
+        Ok(_) | Err(NoAnswer::Timeout | NoAnswer::Broken(_)) => Ended::Failed(took),
+        Err(NoAnswer::Refused(_)) => Ended::Abandoned,
+    }
+}

@@ -1,0 +1,249 @@
+//! The hosts that deliveries go to: each with its rules, those that wait for it, and its own HTTP client.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use model::webhook::Target;
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout};
+
+use crate::gate::{Bounds, Ended, Entry, Gate, PATIENCE};
+use crate::http::{Http, Sender};
+
+/// Hosts are remembered up to so many; then those that were used least recently are forgotten, however they stood.
+const MOST_HOSTS: usize = 20_000;
+
+/// The most that a claim is held back for the sake of a host that is quick but has enough to do.
+const RELIEF: Duration = Duration::from_millis(50);
+/// How many a claim may bring.
+const A_CLAIM: u32 = 100;
+
+/// All hosts that are known.
+pub(crate) struct Hosts {
+    table: Mutex<HashMap<(String, u16), Arc<Host>>>,
+    bounds: Bounds,
+    crowd: Arc<Crowd>,
+    sender: Sender,
+}
+
+impl Hosts {
+    /// None yet. Of `concurrency` deliveries half may wait, and a quarter for one host.
+    pub(crate) fn new(concurrency: usize, per_host: u32, longest_delay: Duration, sender: Sender) -> Self {
+        let bounds = Bounds { most: per_host, waiting: (concurrency / 4).max(1), delay: longest_delay };
+        let crowd = Arc::new(Crowd { waiting: AtomicUsize::new(0), most: (concurrency / 2).max(1) });
+        Self { table: Mutex::default(), bounds, crowd, sender }
+    }
+
+    /// The host of `target`.
+    pub(crate) fn of(&self, target: &Target) -> Result<Arc<Host>, reqwest::Error> {
+        let address = (target.host().to_owned(), target.port());
+        let mut table = self.table.lock();
+        if let Some(host) = table.get(&address) {
+            return Ok(Arc::clone(host));
+        }
+        if table.len() >= MOST_HOSTS {
+            make_room(&mut table);
+        }
+        let host = Arc::new(Host {
+            state: Mutex::new(State { gate: Gate::new(self.bounds, Instant::now()), line: VecDeque::new() }),
+            bounds: self.bounds,
+            crowd: Arc::clone(&self.crowd),
+            http: self.sender.to(target)?,
+        });
+        table.insert(address, Arc::clone(&host));
+        Ok(host)
+    }
+
+    /// Forgets the hosts that have been idle for a while; how many of the others are not sent to because they fail.
+    pub(crate) fn tidy(&self) -> usize {
+        let now = Instant::now();
+        let mut table = self.table.lock();
+        table.retain(|_, host| Arc::strong_count(host) > 1 || !host.state.lock().gate.is_forgettable(now));
+        table.values().filter(|host| !host.state.lock().gate.is_closed()).count()
+    }
+}
+
+/// Forgets a tenth of all hosts: of those that are idle, those that were used least recently.
+fn make_room(table: &mut HashMap<(String, u16), Arc<Host>>) {
+    let idle = table.iter().filter(|(_, host)| Arc::strong_count(host) == 1);
+    let mut idle: Vec<_> =
+        idle.map(|(address, host)| (host.state.lock().gate.last_used(), address.clone())).collect();
+    idle.sort();
+    for (_, address) in idle.iter().take(MOST_HOSTS / 10) {
+        table.remove(address);
+    }
+}
+
+/// One host and port.
+pub(crate) struct Host {
+    state: Mutex<State>,
+    bounds: Bounds,
+    crowd: Arc<Crowd>,
+    http: Http,
+}
+
+struct State {
+    gate: Gate,
+    /// Those that wait for a place, who came first being first.
+    line: VecDeque<oneshot::Sender<Place>>,
+}
+
+/// What a delivery may do.
+pub(crate) enum Admission {
+    /// Send now.
+    Go(Place),
+    /// Wait for a place: see [`Waiting::place`].
+    Wait(Waiting),
+    /// Come again in so long.
+    Later(Duration),
+}
+
+impl Host {
+    /// The way to it.
+    pub(crate) fn http(&self) -> &Http {
+        &self.http
+    }
+
+    /// Asks for a place.
+    pub(crate) fn enter(self: &Arc<Self>) -> Admission {
+        let now = Instant::now();
+        let mut state = self.state.lock();
+        let waiting = state.line.len();
+        match state.gate.enter(now, waiting) {
+            Entry::Go => return Admission::Go(Place::new(self)),
+            Entry::Wait => {
+                if let Some(seat) = Seat::take(&self.crowd) {
+                    let (sender, place) = oneshot::channel();
+                    state.line.push_back(sender);
+                    return Admission::Wait(Waiting { host: Arc::clone(self), place, _seat: seat });
+                }
+            }
+            Entry::Later => {}
+        }
+        Admission::Later(state.gate.later(now, waiting, rand::random()))
+    }
+
+    /// A time for one that found no place: in how long it is to come again.
+    pub(crate) fn later(&self) -> Duration {
+        let mut state = self.state.lock();
+        let waiting = state.line.len();
+        state.gate.later(Instant::now(), waiting, rand::random())
+    }
+
+    /// How long it is best to claim nothing more: a host that is quick but has a long line takes what there is within a moment,
+    /// and to put it off would cost more. Zero for slow ones, who must hold up nobody.
+    pub(crate) fn relief(&self) -> Duration {
+        let state = self.state.lock();
+        let is_long = state.line.len() >= self.bounds.waiting / 2 || self.crowd.is_full();
+        let relief = state.gate.interval(Instant::now()) * A_CLAIM;
+        if is_long && state.gate.is_closed() && relief <= RELIEF { relief } else { Duration::ZERO }
+    }
+
+    fn leave(self: &Arc<Self>, ended: Ended) {
+        let now = Instant::now();
+        let mut state = self.state.lock();
+        state.gate.leave(now, ended, rand::random());
+        if !state.gate.is_closed() {
+            // Whoever waits hears that there will be no place.
+            state.line.clear();
+        }
+        while let Some(next) = state.line.pop_front() {
+            if next.is_closed() {
+                continue;
+            }
+            if !state.gate.admit(now) {
+                state.line.push_front(next);
+                return;
+            }
+            if let Err(mut place) = next.send(Place::new(self)) {
+                // It has gone meanwhile; its place must not be given back by the drop, which would wait for this very lock.
+                place.is_held = false;
+                state.gate.leave(now, Ended::Abandoned, 0.0);
+            }
+        }
+    }
+}
+
+/// The right to one request to a host. Dropped without a word it says nothing of the host.
+pub(crate) struct Place {
+    host: Arc<Host>,
+    is_held: bool,
+}
+
+impl Place {
+    fn new(host: &Arc<Host>) -> Self {
+        Self { host: Arc::clone(host), is_held: true }
+    }
+
+    /// The host.
+    pub(crate) fn host(&self) -> &Arc<Host> {
+        &self.host
+    }
+
+    /// Gives the place back, and tells what came of it.
+    pub(crate) fn leave(mut self, ended: Ended) {
+        self.is_held = false;
+        self.host.leave(ended);
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if self.is_held {
+            self.host.leave(Ended::Abandoned);
+        }
+    }
+}
+
+/// A place in the line.
+pub(crate) struct Waiting {
+    host: Arc<Host>,
+    place: oneshot::Receiver<Place>,
+    _seat: Seat,
+}
+
+impl Waiting {
+    /// The place, once it is there; or in how long to come again, if it doesn't come within a moment.
+    pub(crate) async fn place(self) -> Result<Place, Duration> {
+        match timeout(PATIENCE, self.place).await {
+            Ok(Ok(place)) => Ok(place),
+            Ok(Err(_)) | Err(_) => {
+                self.host.state.lock().line.retain(|waiting| !waiting.is_closed());
+                Err(self.host.later())
+            }
+        }
+    }
+}
+
+/// How many wait in memory, for all hosts together.
+struct Crowd {
+    waiting: AtomicUsize,
+    most: usize,
+}
+
+impl Crowd {
+    fn is_full(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) >= self.most
+    }
+}
+
+/// Counts one of the crowd for as long as it lives.
+struct Seat(Arc<Crowd>);
+
+impl Seat {
+    fn take(crowd: &Arc<Crowd>) -> Option<Self> {
+        let before = crowd.waiting.fetch_add(1, Ordering::Relaxed);
+        // Dropped, and so not counted, where there is no room.
+        let seat = Self(Arc::clone(crowd));
+        (before < crowd.most).then_some(seat)
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,148 @@
+//! The courier: tells receivers how jobs have ended.
+//!
+//! ```text
+//! claim ──► host: a place? ──► http: one signed POST ──► verdict ──► store.settle
+//!             │ gate: window, breaker      └─ resolve: only addresses that are allowed
+//!             └─ no: put off, without an attempt
+//! ```
+//!
+//! **Invariant:** what is in hand is in Redis too, under a lease that outlives the request: no two couriers send the same delivery
+//! at once, and a courier that dies loses none. No receiver, however slow or broken, keeps another one waiting.
+
+mod alarm;
+mod backoff;
+mod claim;
+mod courier;
+mod deliver;
+mod depth;
+mod gate;
+mod host;
+mod http;
+mod message;
+mod metrics;
+mod options;
+mod resolve;
+mod schedule;
+mod secrets;
+mod verdict;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::webhook::TargetRules;
+use service::stop::Shutdown;
+use store::Store;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_util::task::TaskTracker;
+
+use backoff::Backoff;
+use claim::Claimer;
+use courier::Courier;
+use host::Hosts;
+use http::Sender;
+
+pub use http::SetupError;
+pub use metrics::{Became, BecameLabels, CourierMetrics, Failure, FailureLabels};
+pub use options::Options;
+pub use resolve::{Found, Lookup, SystemLookup};
+pub use secrets::Secrets;
+
+/// What a courier is made of.
+pub struct Parts {
+    /// The way to Redis.
+    pub store: Store,
+    /// Times and limits.
+    pub options: Options,
+    /// Where deliveries may go.
+    pub rules: TargetRules,
+    /// By what they are signed.
+    pub secrets: Secrets,
+    /// How names become addresses.
+    pub lookup: Arc<dyn Lookup>,
+    /// What the courier counts.
+    pub metrics: CourierMetrics,
+}
+
+/// How often the number of partitions is read anew, should nobody else in the process do it: it may have grown.
+const LOOK_FOR_PARTITIONS: Duration = Duration::from_secs(13);
+
+/// Delivers until `shutdown`. From its soft stop on nothing is claimed or begun, and requests under way have [`Options::grace`] to
+/// end; what is left then, or at the hard stop, is given back, to be delivered again. Returns when nothing is left. Redis being away is
+/// waited out.
+pub async fn run(parts: Parts, shutdown: &Shutdown) -> Result<(), SetupError> {
+    let Parts { store, options, rules, secrets, lookup, metrics } = parts;
+    let rules = Arc::new(rules);
+    let idle = usize::try_from(options.per_host).unwrap_or(usize::MAX);
+    let sender = Sender::new(Arc::clone(&rules), lookup, idle)?;
+    let hosts = Hosts::new(options.concurrency, options.per_host, options.max_retry_delay, sender);
+    let courier = Arc::new(Courier {
+        store,
+        rules,
+        secrets,
+        hosts,
+        metrics,
+        permits: Arc::new(Semaphore::new(options.concurrency)),
+        options,
+        deliveries: TaskTracker::new(),
+        soft: shutdown.soft().clone(),
+        cut: shutdown.hard().child_token(),
+    });
+
+    // Should this future be dropped, the requests end.
+    let _cut = courier.cut.clone().drop_guard();
+    let mut loops = JoinSet::new();
+    let work = async {
+        tokio::join!(claim_everywhere(&courier, &mut loops), depth::look_now_and_then(&courier));
+    };
+    courier.soft.run_until_cancelled(Box::pin(work)).await;
+
+    let all_done = async {
+        // A claim that is under way is waited for, so that what it brings is given back.
+        while loops.join_next().await.is_some() {}
+        courier.deliveries.close();
+        courier.deliveries.wait().await;
+    };
+    let grace = async {
+        sleep(courier.options.grace).await;
+        courier.cut.cancel();
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = all_done => {}
+        () = grace => {}
+    }
+    Ok(())
+}
+
+/// Begins a loop for each partition, also for those that are added later. Never returns.
+async fn claim_everywhere(courier: &Arc<Courier>, loops: &mut JoinSet<()>) {
+    let mut known = HashSet::new();
+    let mut backoff = Backoff::new();
+    let mut number = courier.store.partitions_changed();
+    loop {
+        // To reach it is to read the number anew; usually whoever watches Redis in this process has.
+        let found = match courier.store.reach_unless_within(LOOK_FOR_PARTITIONS).await {
+            Ok(()) => courier.store.partitions().await,
+            Err(error) => Err(error),
+        };
+        match found {
+            Ok(partitions) => {
+                for partition in partitions.filter(|&partition| known.insert(partition)) {
+                    loops.spawn(Claimer::new(Arc::clone(courier), partition).run());
+                }
+                backoff = Backoff::new();
+                let pause = LOOK_FOR_PARTITIONS.mul_f64(rand::random_range(0.9..=1.0));
+                let more = number.wait_for(|&number| usize::from(number) > known.len());
+                // The store that would close the channel is held here.
+                drop(timeout(pause, more).await);
+            }
+            Err(error) => {
+                tracing::debug!(%error, "the number of partitions is not known");
+                sleep(backoff.next()).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Many deliveries, few places: what couriers do to hosts, and to each other.
+
+// To see that a courier may run on any thread the compiler looks through all of an HTTP client.
+#![recursion_limit = "256"]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    unreachable_pub,
+    missing_docs,
+    dead_code,
+    reason = "a test that can't go on fails at once, and each test binary uses a part of this"
+)]
+
+mod bench;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::response::IntoResponse;
+use bench::receiver::{Bad, BadReceiver, Receiver};
+use bench::{Bench, Courier, LONG, Setup, options};
+use courier::{Became, BecameLabels, Options};
+use model::wire::DeliveryStatus::{Dead, Delivered};
+use testkit::proxy::Proxy;
+
+fn became(courier: &Courier, outcome: Became) -> u64 {
+    courier.metrics.became.get_or_create(&BecameLabels { outcome }).get()
+}
+
+#[tokio::test]
+async fn two_couriers_send_each_delivery_once() {
+    let bench = Bench::start().await;
+    let receiver = Receiver::scripted(|_, _| (Duration::from_millis(20), ().into_response())).await;
+    let couriers = [bench.courier(options()), bench.courier(options())];
+    let mut ids = HashSet::new();
+    for _ in 0..200 {
+        ids.insert(bench.ended(&receiver.url()).await);
+    }
+    for id in &ids {
+        bench.reaches(*id, Delivered).await;
+    }
+    let got: Vec<_> = receiver.got().iter().map(|got| got.id().to_owned()).collect();
+    assert_eq!((got.len(), got.iter().collect::<HashSet<_>>().len()), (200, 200));
+    assert_eq!(receiver.twice(), [""; 0]);
+    let of_each = couriers.each_ref().map(|courier| became(courier, Became::Delivered));
+    assert_eq!(of_each.iter().sum::<u64>(), 200, "{of_each:?}");
+}
+
+#[tokio::test]
+async fn a_host_gets_no_more_requests_at_once_than_it_may() {
+    let bench = Bench::start().await;
+    let receiver = Receiver::scripted(|_, _| (Duration::from_millis(20), ().into_response())).await;
+    let mut ids = Vec::new();
+    for _ in 0..100 {
+        ids.push(bench.ended(&receiver.url()).await);
+    }
+    let _courier = bench.courier(Options { per_host: 4, ..options() });
+    for id in ids {
+        bench.reaches(id, Delivered).await;
+    }
+    assert_eq!((receiver.most_open(), receiver.count()), (4, 100));
+}
+
+#[tokio::test]
+async fn a_dead_host_is_left_alone_and_others_are_served_meanwhile() {
+    let bench = Bench::start().await;
+    let (dead, good) = (Receiver::answering(|_, _| 500).await, Receiver::start().await);
+    let courier = bench.courier(Options { attempts: 20, retry_delay: Duration::from_secs(60), ..options() });
+    for _ in 0..300 {
+        bench.ended(&dead.url()).await;
+    }
+    testkit::eventually(LONG, "the rest is put off", async || became(&courier, Became::Postponed) >= 290)
+        .await;
+    let id = bench.ended(&good.url()).await;
+    bench.reaches(id, Delivered).await;
+    // Five until the breaker opens, and now and then a probe: a second of this test is not worth many.
+    assert!(dead.count() < 15, "{}", dead.count());
+    let postponed = became(&courier, Became::Postponed);
+    assert!(postponed < 600, "it doesn't spin: {postponed}");
+}
+
+#[tokio::test]
+async fn a_host_that_is_well_again_gets_all_that_waited() {
+    let bench = Bench::start().await;
+    let works = Arc::new(AtomicBool::new(false));
+    let switch = Arc::clone(&works);
+    let receiver =
+        Receiver::answering(move |_, _| if switch.load(Ordering::SeqCst) { 200 } else { 503 }).await;
+    let courier = bench.courier(Options { retry_delay: Duration::from_secs(1), ..options() });
+    let mut ids = Vec::new();
+    for _ in 0..20 {
+        ids.push(bench.ended(&receiver.url()).await);
+    }
+    testkit::eventually(LONG, "it is left alone", async || became(&courier, Became::Postponed) > 0).await;
+    works.store(true, Ordering::SeqCst);
+    for id in ids {
+        bench.reaches(id, Delivered).await;
+    }
+}
+
+#[tokio::test]
+async fn what_finds_no_place_for_too_long_is_given_up_and_says_so() {
+    let bench = Bench::start().await;
+    let silent = BadReceiver::start(Bad::Silent).await;
+    let options =
+        Options { give_up: Duration::from_millis(1500), timeout: Duration::from_secs(8), ..options() };
+    let _courier = bench.courier(options);
+    bench.ended(&silent.url()).await;
+    let id = bench.ended(&silent.url()).await;
+    let delivery = bench.reaches(id, Dead).await;
+    let error = delivery.attempts[0].error.as_deref().unwrap();
+    assert_eq!(error, "not tried any more: its receiver's host has been too slow or broken for too long");
+    assert_eq!(delivery.attempts.len(), 1);
+}
+
+#[tokio::test]
+async fn redis_may_be_away_for_a_while() {
+    let bench = Bench::start().await;
+    let proxy = Proxy::start(bench.server.addr()).await;
+    let receiver = Receiver::scripted(|_, _| (Duration::from_millis(500), ().into_response())).await;
+    let courier = Courier::start(&proxy.url(), Setup::default());
+    let first = bench.ended(&receiver.url()).await;
+    receiver.wait(1).await;
+    // While it is being answered.
+    proxy.refuse();
+    let second = bench.ended(&receiver.url()).await;
+    testkit::eventually(LONG, "it was answered", async || courier.metrics.running.get() == 0).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    proxy.pass();
+    for id in [first, second] {
+        bench.reaches(id, Delivered).await;
+    }
+    assert_eq!(receiver.count(), 2, "what was answered is not sent again");
+}
