@@ -6,8 +6,10 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
+use model::{Clock, SystemClock, Timestamp};
 use serde_json::Value;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::SOON;
@@ -18,6 +20,8 @@ pub const ANSWER: &str = "thanks, or no thanks";
 /// A webhook that came.
 #[derive(Clone, Debug)]
 pub struct Arrival {
+    /// When.
+    pub at: Timestamp,
     /// The path that it was sent to.
     pub path: String,
     /// Its headers.
@@ -49,6 +53,7 @@ pub struct Receiver {
 #[derive(Debug)]
 struct Seen {
     answers: Mutex<StatusCode>,
+    holds: watch::Sender<bool>,
     arrivals: Mutex<Vec<Arrival>>,
 }
 
@@ -57,7 +62,11 @@ impl Receiver {
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let seen = Arc::new(Seen { answers: Mutex::new(StatusCode::OK), arrivals: Mutex::default() });
+        let seen = Arc::new(Seen {
+            answers: Mutex::new(StatusCode::OK),
+            holds: watch::Sender::new(false),
+            arrivals: Mutex::default(),
+        });
         let router = Router::new().fallback(take).with_state(Arc::clone(&seen));
         let mut server = JoinSet::new();
         server.spawn(async move { axum::serve(listener, router).await.unwrap() });
@@ -72,6 +81,11 @@ impl Receiver {
     /// Answers with `status` from now on.
     pub fn answer(&self, status: u16) {
         *self.seen.answers.lock().unwrap() = StatusCode::from_u16(status).unwrap();
+    }
+
+    /// Takes what comes and answers nothing, or, with `false`, everything that waits.
+    pub fn hold(&self, holds: bool) {
+        self.seen.holds.send_replace(holds);
     }
 
     /// What came so far.
@@ -93,6 +107,13 @@ async fn take(
     headers: HeaderMap,
     body: Bytes,
 ) -> (StatusCode, &'static str) {
-    seen.arrivals.lock().unwrap().push(Arrival { path: uri.path().to_owned(), headers, body });
+    seen.arrivals.lock().unwrap().push(Arrival {
+        at: SystemClock.now(),
+        path: uri.path().to_owned(),
+        headers,
+        body,
+    });
+    // The sender that could be gone is in `seen`.
+    let _ = seen.holds.subscribe().wait_for(|holds| !holds).await;
     (*seen.answers.lock().unwrap(), ANSWER)
 }
