@@ -19,9 +19,14 @@ use crate::SOON;
 /// What the receiver answers to its request number `n`, counted from 0: a status, and a body.
 type Script = dyn Fn(usize, &Got) -> (u16, String) + Send + Sync;
 
+/// What a receiver says whose answers are set by [`Hook::answer`].
+pub const ANSWER: &str = "thanks, or no thanks";
+
 /// One request that arrived.
 #[derive(Clone, Debug)]
 pub struct Got {
+    /// The path that it was sent to.
+    pub path: String,
     /// Its headers.
     pub headers: HeaderMap,
     /// Its body.
@@ -54,6 +59,8 @@ pub struct Hook {
 
 struct Shared {
     script: Box<Script>,
+    /// What is answered in place of what the script says.
+    instead: Mutex<Option<u16>>,
     got: Mutex<Vec<Got>>,
 }
 
@@ -66,7 +73,8 @@ impl Hook {
     /// One that answers what `script` says.
     pub async fn answering(script: impl Fn(usize, &Got) -> (u16, String) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let shared = Arc::new(Shared { script: Box::new(script), got: Mutex::default() });
+        let shared =
+            Arc::new(Shared { script: Box::new(script), instead: Mutex::default(), got: Mutex::default() });
         let mut hook = Self { addr: listener.local_addr().unwrap(), shared, serving: None };
         hook.serve(listener);
         hook
@@ -75,6 +83,16 @@ impl Hook {
     /// Its URL.
     pub fn url(&self) -> String {
         format!("http://{}/hook", self.addr)
+    }
+
+    /// The URL of another path, which begins with a slash.
+    pub fn at(&self, path: &str) -> String {
+        format!("http://{}{path}", self.addr)
+    }
+
+    /// From now on everything is answered so, with [`ANSWER`].
+    pub fn answer(&self, status: u16) {
+        *self.shared.instead.lock().unwrap() = Some(status);
     }
 
     /// What has arrived so far.
@@ -133,13 +151,19 @@ async fn answer(
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let (head, body) = request.into_parts();
     let Ok(body) = body.collect().await else { return Ok(Response::default()) };
-    let got = Got { headers: head.headers, body: body.to_bytes() };
+    let got = Got { path: head.uri.path().to_owned(), headers: head.headers, body: body.to_bytes() };
     let n = {
         let mut all = shared.got.lock().unwrap();
         all.push(got.clone());
         all.len() - 1
     };
-    let (status, body) = (shared.script)(n, &got);
+    let instead = *shared.instead.lock().unwrap();
+    let (status, body) = match instead {
+        // What must not have a body gets none.
+        Some(status @ 204) => (status, String::new()),
+        Some(status) => (status, ANSWER.to_owned()),
+        None => (shared.script)(n, &got),
+    };
     Ok(Response::builder().status(status).body(body.into()).unwrap())
 }
 
