@@ -7,10 +7,10 @@ use client::WebhookSecret;
 
 use crate::command::people::{Failure, secret};
 
-/// The webhook.
+/// Who, and what signs it.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Webhook")]
-pub(super) struct Webhook {
+pub(super) struct Target {
     /// Who is told of its end, by a signed POST
     #[arg(long, value_name = "URL")]
     webhook: Option<String>,
@@ -22,7 +22,7 @@ pub(super) struct Webhook {
     webhook_secret_file: Option<PathBuf>,
 }
 
-impl Webhook {
+impl Target {
     /// Adds it to a submission.
     pub(super) fn on(&self, submit: client::Submit) -> Result<client::Submit, Failure> {
         let Some(url) = &self.webhook else { return Ok(submit) };
