@@ -197,6 +197,28 @@ async fn without_a_secret_the_owners_signs_and_its_endpoints_are_told_of_the_res
 }
 
 #[tokio::test]
+async fn an_endpoint_that_may_not_be_told_is_warned_of_and_holds_up_no_submission() {
+    let owner = format!(
+        "[webhooks.owners.anonymous]\nsecrets = [{SECRET:?}]\nendpoints = [\"http://10.0.0.1/token\"]"
+    );
+    let system = settings("", &owner).couriers(1).start().await;
+    let client = system.client(0);
+    let said = system.gateways[0].stderr();
+    assert!(
+        said.contains("webhooks.owners.anonymous.endpoints[0]") && said.contains("a private address"),
+        "{said}"
+    );
+    assert!(!said.contains("token"), "{said}");
+    let id = client.submit("remote", Value::Null).await;
+    client.tell(&format!("/api/jobs/{id}/cancel"), &json!({})).await;
+    testkit::eventually(whole::SOON, "it is a dead letter", async || {
+        let letters = client.ask("/api/dead-letters").await.body["deadLetters"].clone();
+        letters[0]["attempts"][0]["error"].as_str().is_some_and(|error| error.contains("a private address"))
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_cannot_be_signed_or_kept_is_refused() {
     let system = System::builder().workers(0).start().await;
     let client = system.client(0);
