@@ -88,6 +88,8 @@ async fn how_it_ends_says_its_exit_code() {
         (url, &["submit", "count", "@/nowhere.json"], 2, "/nowhere.json"),
         (url, &["submit", "count", "1", "--timeout", "soon"], 2, "it is a number of seconds"),
         (url, &["submit", "count", "--config", "x.toml"], 2, "leave them out"),
+        (url, &["--set", "worker.grace=1s", "submit", "count"], 2, "leave them out"),
+        (url, &["--config", "x.toml", "completions", "bash"], 2, "leave them out"),
         (&"ftp://h".to_owned(), &["submit", "count"], 2, "it begins with http"),
         (nowhere, &["submit", "count", "1", "--patience", "0"], 3, "Is a gateway running there?"),
         (url, &["jobs", "show", failed], 0, ""),
@@ -270,6 +272,71 @@ async fn jobs_are_listed_retried_and_deleted() {
     let deleted = run(&url, &["jobs", "delete", &bad, &good]).await;
     assert_eq!((deleted.code, deleted.stdout), (Some(0), format!("{bad} deleted\n{good} deleted\n")));
     assert_eq!(ids(&run(&url, &["jobs"]).await), [again]);
+}
+
+#[tokio::test]
+async fn an_external_job_is_printed_with_what_it_takes_to_report() {
+    let system = System::builder().workers(0).start().await;
+    let client = system.client(0);
+    let url = client.url("");
+    let report = async |id: &str, token: &str, call: &str, fields: Value| {
+        let mut body = json!({ "leaseToken": token });
+        body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        let answer = client.tell(&format!("/api/work/{id}/{call}"), &body).await;
+        assert_eq!((answer.status, &answer.body["cancelled"]), (200, &json!(false)), "{answer:?}");
+    };
+    let two = |text: &str| {
+        let (id, token) = text.trim_end().split_once(' ').unwrap_or_else(|| panic!("{text}"));
+        (id.to_owned(), token.to_owned())
+    };
+
+    // Two words for a script. A retry has a token of its own.
+    let (id, token) = two(&submit(&url, &["remote", "[1]", "--external", "--lease", "20m"]).await);
+    report(&id, &token, "fail", json!({ "error": "no" })).await;
+    let retried = run(&url, &["retry", &id]).await;
+    assert_eq!((retried.code, &*retried.stderr), (Some(0), ""));
+    let (again, new_token) = two(&retried.stdout);
+    assert!(again != id && new_token != token);
+    report(&again, &new_token, "complete", json!({ "result": 1 })).await;
+    assert_eq!(run(&url, &["watch", &again]).await.code, Some(0));
+
+    // As JSON, the same both times that it is asked for by its key.
+    let keyed = ["submit", "remote", "--external", "--json", "--idempotency-key", "one"];
+    let answers = [run(&url, &keyed).await.json_lines(), run(&url, &keyed).await.json_lines()].concat();
+    let of = |answer: &Value| (answer["jobId"].clone(), answer["leaseToken"].as_str().unwrap().to_owned());
+    assert_eq!(of(&answers[0]), of(&answers[1]));
+    assert_eq!(answers[0]["status"], "pending");
+    let usual = run(&url, &["submit", "remote", "--json"]).await.json_lines();
+    assert_eq!(usual[0].get("leaseToken"), None);
+
+    // Nobody could report of one that is watched, were its token not told first.
+    let watched = jobcast(&url, &["submit", "remote", "--external", "--watch"]).start();
+    testkit::eventually(SOON, "it is queued", async || watched.stdout().contains("queued")).await;
+    let (id, token) = two(watched.stdout().lines().next().unwrap());
+    report(&id, &token, "complete", json!({ "result": 2 })).await;
+    assert_eq!(watched.wait_exit(SOON).await.code(), Some(0));
+
+    // At a terminal it says how; that works as it stands there.
+    let (code, screen, written) = in_terminal(&url, None, &["submit", "remote", "--external"]).await;
+    assert_eq!(code, Some(0), "{screen:#?}");
+    let (id, token) = two(&screen[0]);
+    let command = written.lines().find(|line| line.trim_start().starts_with("curl ")).unwrap();
+    let command = command.trim().replace("CALL", "complete").replace("…", "\"result\": 3");
+    let ended = end(Jobcast::builder().program("/bin/sh").args(["-c", &command])).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(client.job(id.parse().unwrap()).await["result"], 3, "{command}: {ended:?}, {token}");
+
+    for (args, says) in [
+        (&["--lease", "1m"][..], "--external"),
+        (&["--external", "--lease", "soon"], "it is a number of seconds"),
+    ] {
+        let ended = run(&url, &[&["submit", "remote"], args].concat()).await;
+        assert!(ended.code == Some(2) && ended.stderr.contains(says), "{ended:?}");
+    }
+    for args in [&["--external", "--lease", "2h"][..], &["--external", "--max-attempts", "2"]] {
+        let ended = run(&url, &[&["submit", "remote"], args].concat()).await;
+        assert!(ended.code == Some(1) && ended.stderr.contains("422"), "{ended:?}");
+    }
 }
 
 #[tokio::test]

@@ -281,6 +281,71 @@ async fn silence_ends_it() {
     system.nothing_grows().await;
 }
 
+async fn retry(client: &Client, id: JobId, headers: &[(&str, &str)]) -> Answer {
+    let mut request = client.request(Method::POST, &format!("/api/jobs/{id}/retry"));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    Answer::of(request.send().await.unwrap()).await
+}
+
+#[tokio::test]
+async fn a_retry_is_another_external_job_with_a_token_of_its_own() {
+    let system = system().await;
+    let (a, b) = (system.client(0), system.client(1));
+    let body = json!({
+        "task": "remote", "payload": [1], "external": { "lease": 20 }, "metadata": { "k": 1 }, "queueTimeout": 600,
+    });
+    let failed = External::of(&a.tell("/api/jobs", &body).await);
+    assert_eq!(retry(b, failed.id, &[]).await.problem(), (409, "job-living"));
+    failed.must(a, "output", json!({ "batch": 1, "text": "so far" })).await;
+    assert_eq!(retry(b, failed.id, &[]).await.problem(), (409, "job-living"));
+    failed.must(b, "fail", json!({ "batch": 2, "error": "no", "retry": true })).await;
+    let old = a.job(failed.id).await;
+    let told = a.events(failed.id).await;
+
+    // The answer is that of a submission, and may be asked for once more by its key.
+    let key = [("Idempotency-Key", "again")];
+    let answer = retry(b, failed.id, &key).await;
+    assert_eq!((answer.header("cache-control"), &answer.body["status"]), ("no-store", &json!("pending")));
+    let again = External::of(&answer);
+    assert!(again.id != failed.id && again.token != failed.token);
+    let replay = retry(a, failed.id, &key).await;
+    assert_eq!(replay.header("idempotency-replayed"), "true");
+    let replay = External::of(&replay);
+    assert_eq!((replay.id, &replay.token), (again.id, &again.token));
+    // One whose answer can't carry a token makes none.
+    let streamed = [("Accept", "text/event-stream")];
+    assert_eq!(retry(a, failed.id, &streamed).await.problem().0, 422);
+    assert_eq!(system.jobs().await, 2);
+
+    // No worker takes it, and who worked at the first one has no say in it.
+    let none = a.tell("/api/work/claim", &json!({ "tasks": ["remote"] })).await;
+    assert_eq!(none.status, 204, "{none:?}");
+    let stale = External { id: again.id, token: failed.token.clone() };
+    assert_eq!(stale.call(a, "heartbeat", json!({})).await.problem(), (409, "lease-lost"));
+    let polled = a.job(again.id).await;
+    for field in ["task", "metadata", "maxAttempts"] {
+        assert_eq!(polled[field], old[field], "{field}");
+    }
+    assert_eq!((&polled["status"], &polled["attempt"]), (&json!("pending"), &json!(0)));
+
+    // Its reports count from 1, and renew a lease as long as the first one's.
+    let held = again.must(b, "output", json!({ "batch": 1, "text": "anew" })).await;
+    let started = &a.job(again.id).await["startedAt"];
+    assert!((19_900..=40_000).contains(&lasts(started, &held["leaseExpiresAt"])), "{held}");
+    again.must(a, "complete", json!({ "batch": 2, "result": 2 })).await;
+    assert_eq!(b.job(again.id).await["result"], 2);
+    assert_eq!((a.job(failed.id).await, a.events(failed.id).await.len()), (old, told.len()));
+    assert_eq!(retry(b, again.id, &[]).await.problem(), (409, "job-completed"));
+
+    // Also one that nothing was ever reported of.
+    let cancelled = External::submit(a).await;
+    assert_eq!(a.tell(&format!("/api/jobs/{}/cancel", cancelled.id), &json!({})).await.status, 202);
+    External::of(&retry(b, cancelled.id, &[]).await).must(a, "complete", json!({ "result": 1 })).await;
+    system.nothing_grows().await;
+}
+
 #[tokio::test]
 async fn a_cancellation_is_told_to_whoever_reports() {
     let system = system().await;

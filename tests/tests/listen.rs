@@ -452,3 +452,37 @@ async fn the_guides_receiver_takes_what_is_sent() {
     assert_eq!(receiver.stdout(), expected);
     stopped(listen).await;
 }
+
+#[tokio::test]
+async fn what_is_relayed_is_what_the_courier_sends() {
+    let webhooks = format!(
+        "[gateway]\npublic_url = \"https://jobs.example.com\"\n[webhooks]\nallow = [\"127.0.0.1\"]\n\
+         [webhooks.owners.anonymous]\nsecrets = [\"{SECRET}\"]\n"
+    );
+    let system = System::builder().couriers(1).settings(&webhooks).start().await;
+    let (client, listener) = (system.client(0), Listener::of(&system));
+    let (direct, relayed) = (Hook::start().await, Hook::start().await);
+    let _listen = listener.forward(&relayed, &[]).await;
+    for payload in [json!({ "n": 2 }), json!({ "n": "ä€👩\u{2028}" })] {
+        client
+            .submit_with(&json!({ "task": "count", "payload": payload, "webhook": { "url": direct.url() } }))
+            .await;
+        // One after the other, for the courier keeps no order.
+        relayed.wait(direct.got().len() + 1).await;
+        direct.wait(relayed.got().len()).await;
+    }
+    for (direct, relayed) in direct.got().iter().zip(relayed.got()) {
+        assert_eq!((direct.id(), &direct.body), (relayed.id(), &relayed.body));
+        // But for the time, and the host that they came to.
+        let own = |got: &Got| {
+            let mut headers = got.headers.clone();
+            for name in ["webhook-timestamp", "webhook-signature", "host", "accept"] {
+                headers.remove(name);
+            }
+            headers
+        };
+        assert_eq!(own(direct), own(&relayed));
+        assert_signed(direct, &[SECRET]);
+        assert_signed(&relayed, &[SECRET]);
+    }
+}

@@ -1,10 +1,12 @@
 //! The command line: what it is, and which settings its flags stand for.
 
 use std::env;
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser, Subcommand};
 use service::config::{Config, ConfigError, Loaded, Override, env_overrides};
 
 use crate::command::partitions::Partitions;
@@ -42,17 +44,31 @@ Jobs survive a restart, and a kill. Requests need no key.";
 #[derive(Debug, Parser)]
 #[command(name = "jobcast", version, after_help = EXAMPLES, max_term_width = 100)]
 pub(crate) struct Args {
-    /// The configuration [default: config/jobcast.toml if there is one, else the built-in defaults]
-    #[arg(long, global = true, value_name = "PATH")]
-    config: Option<PathBuf>,
-
-    /// Sets what the file would; may be repeated
-    #[arg(long, global = true, value_name = "SECTION.KEY=VALUE", value_parser = setting)]
-    set: Vec<Override>,
+    /// Before the command.
+    #[command(flatten)]
+    settings: Settings,
 
     /// What to be.
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+/// Where settings come from. It may stand before a command and after it, and all of it counts: clap's own `global` would
+/// drop without a word what stands before where something stands after.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct Settings {
+    /// The configuration [default: config/jobcast.toml if there is one, else the built-in defaults]
+    #[arg(long, value_name = "PATH")]
+    config: Option<PathBuf>,
+    /// Sets what the file would; may be repeated
+    #[arg(long, value_name = "SECTION.KEY=VALUE", value_parser = setting)]
+    set: Vec<Override>,
+}
+
+impl Settings {
+    fn is_empty(&self) -> bool {
+        self.config.is_none() && self.set.is_empty()
+    }
 }
 
 /// What to be, or what to do.
@@ -77,6 +93,8 @@ pub(crate) enum Role {
         /// The address to listen on, IP and port [gateway.listen]
         #[arg(long, value_name = "ADDRESS")]
         listen: Option<SocketAddr>,
+        #[command(flatten)]
+        settings: Settings,
     },
     /// Claims jobs and runs their handlers and programs
     Worker {
@@ -86,6 +104,8 @@ pub(crate) enum Role {
         /// Where to serve /healthz, /readyz and /metrics, IP and port [worker.listen]
         #[arg(long, value_name = "ADDRESS")]
         listen: Option<SocketAddr>,
+        #[command(flatten)]
+        settings: Settings,
     },
     /// Delivers webhooks: tells receivers how jobs have ended
     #[command(after_help = COURIER_EXAMPLES)]
@@ -96,6 +116,8 @@ pub(crate) enum Role {
         /// Where to serve /healthz, /readyz and /metrics, IP and port [courier.listen]
         #[arg(long, value_name = "ADDRESS")]
         listen: Option<SocketAddr>,
+        #[command(flatten)]
+        settings: Settings,
     },
     /// Runs gateways, a worker, a courier and a private Redis server, for trying out and developing
     #[command(after_help = DEV_EXAMPLES)]
@@ -109,10 +131,48 @@ pub(crate) enum Role {
         /// The folder of the Redis server's data [dev.dir]
         #[arg(long, value_name = "PATH")]
         dir: Option<String>,
+        #[command(flatten)]
+        settings: Settings,
     },
 }
 
 impl Args {
+    /// The process' command line. A wrong one ends the process, with a word on stderr and code 2.
+    pub(crate) fn read() -> Self {
+        Self::try_read(env::args_os()).unwrap_or_else(|wrong| wrong.exit())
+    }
+
+    fn try_read(line: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let args = Self::try_parse_from(line)?;
+        if args.all_settings().iter().filter(|settings| settings.config.is_some()).count() > 1 {
+            let says = "the argument '--config <PATH>' cannot be used multiple times";
+            return Err(Self::command().error(ErrorKind::ArgumentConflict, says));
+        }
+        Ok(args)
+    }
+
+    /// What stands before the command and after it.
+    fn all_settings(&self) -> Vec<&Settings> {
+        let mut all = vec![&self.settings];
+        match &self.command {
+            Command::Role(
+                Role::Gateway { settings, .. }
+                | Role::Worker { settings, .. }
+                | Role::Courier { settings, .. }
+                | Role::Dev { settings, .. },
+            ) => all.push(settings),
+            Command::Partitions(partitions) => all.extend(partitions.all_settings()),
+            // They have none, and look by themselves.
+            Command::People(_) => {}
+        }
+        all
+    }
+
+    /// Whether settings stand before the command.
+    pub(crate) fn has_settings_before(&self) -> bool {
+        !self.settings.is_empty()
+    }
+
     /// Reads the configuration: the file, then the environment, then `--set`, then the command's own flags.
     pub(crate) fn load(&self, role: &Role) -> Result<Loaded, ConfigError> {
         let mut loaded = self.settings(role.overrides())?;
@@ -125,9 +185,10 @@ impl Args {
     /// The same, for a command that stands for the settings `own`.
     pub(crate) fn settings(&self, own: Vec<Override>) -> Result<Loaded, ConfigError> {
         let mut overrides = env_overrides(env::vars_os());
-        overrides.extend(self.set.iter().cloned());
+        overrides.extend(self.all_settings().into_iter().flat_map(|settings| settings.set.iter().cloned()));
         overrides.extend(own);
-        Config::load(self.config.as_deref(), &overrides)
+        let config = self.all_settings().into_iter().find_map(|settings| settings.config.as_deref());
+        Config::load(config, &overrides)
     }
 }
 
@@ -136,16 +197,18 @@ impl Role {
         let flag = |flag: &str, key: &str, value: Option<String>| Some(Override::flag(flag, key, value?));
         let text = |address: &SocketAddr| address.to_string();
         let flags = match self {
-            Self::Gateway { listen } => vec![flag("--listen", "gateway.listen", listen.as_ref().map(text))],
-            Self::Worker { concurrency, listen } => vec![
+            Self::Gateway { listen, .. } => {
+                vec![flag("--listen", "gateway.listen", listen.as_ref().map(text))]
+            }
+            Self::Worker { concurrency, listen, .. } => vec![
                 flag("--concurrency", "worker.concurrency", concurrency.map(|n| n.to_string())),
                 flag("--listen", "worker.listen", listen.as_ref().map(text)),
             ],
-            Self::Courier { concurrency, listen } => vec![
+            Self::Courier { concurrency, listen, .. } => vec![
                 flag("--concurrency", "courier.concurrency", concurrency.map(|n| n.to_string())),
                 flag("--listen", "courier.listen", listen.as_ref().map(text)),
             ],
-            Self::Dev { gateways, port: _, dir } => vec![
+            Self::Dev { gateways, dir, .. } => vec![
                 flag("--gateways", "dev.gateways", gateways.map(|n| n.to_string())),
                 flag("--dir", "dev.dir", dir.clone()),
             ],
@@ -164,13 +227,15 @@ pub(crate) fn setting(text: &str) -> Result<Override, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
+
+    fn read(line: &str) -> Result<Args, clap::Error> {
+        Args::try_read(line.split_whitespace().map(OsString::from))
+    }
 
     fn load(line: &str) -> Result<Config, ConfigError> {
         // In the crate's folder, where there is no file of the usual name.
-        let args = Args::try_parse_from(line.split_whitespace()).unwrap();
+        let args = read(line).unwrap();
         let Command::Role(role) = &args.command else { panic!("{line} is no role") };
         args.load(role).map(|loaded| loaded.config)
     }
@@ -194,6 +259,20 @@ mod tests {
     }
 
     #[test]
+    fn settings_before_and_after_a_command_all_count() {
+        let both = load(
+            "jobcast --set worker.concurrency=2 --set stream.heartbeat=3s worker --set worker.concurrency=4",
+        )
+        .unwrap();
+        assert_eq!(both.worker.concurrency, 4, "the later one of the same");
+        assert_eq!(both.stream.heartbeat.as_secs(), 3);
+        let line = "jobcast --set store.prefix=a partitions --set store.partitions=2 grow 4 --set stream.heartbeat=3s";
+        let config = read(line).unwrap().settings(Vec::new()).unwrap().config;
+        assert_eq!((config.store.prefix.as_str(), config.stream.heartbeat.as_secs()), ("a", 3));
+        assert_eq!(config.store.partitions, Some(2));
+    }
+
+    #[test]
     fn what_is_refused_names_its_flag() {
         for (line, says) in [
             ("jobcast worker --concurrency 0", "--concurrency: `worker.concurrency`"),
@@ -204,8 +283,15 @@ mod tests {
             let error = load(line).unwrap_err().to_string();
             assert!(error.starts_with(says), "{line}: {error}");
         }
-        for line in ["jobcast", "jobcast dev --set a", "jobcast dev --port 65536", "jobcast fly"] {
-            let error = Args::try_parse_from(line.split_whitespace()).unwrap_err();
+        for line in [
+            "jobcast",
+            "jobcast dev --set a",
+            "jobcast dev --port 65536",
+            "jobcast fly",
+            "jobcast --config a.toml worker --config b.toml",
+            "jobcast partitions --config a.toml grow 4 --config b.toml",
+        ] {
+            let error = read(line).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{line}: {error}");
         }
     }

@@ -8,7 +8,6 @@ mod role;
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use service::config::ConfigError;
 use tokio::runtime::Runtime;
 
@@ -18,11 +17,11 @@ use crate::args::{Args, Command, Role};
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = Args::read();
     let role = match &args.command {
         Command::Role(role) => role,
         Command::Partitions(partitions) => return partitions.run(&args),
-        Command::People(people) => return people.run(),
+        Command::People(people) => return people.run(&args),
     };
     let Err(error) = run(&args, role) else { return ExitCode::SUCCESS };
     eprintln!("jobcast: {error}");

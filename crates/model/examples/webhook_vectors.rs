@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "for tests alone: what fails must fail loudly")]
 
 use std::env;
+use std::io::{self, Write as _};
 
 use model::webhook::{Secret, body, sign};
 use model::wire::JobView;
@@ -77,7 +78,7 @@ impl Random {
         let result = well
             .then(|| json!({ "text": self.text(300), "n": self.below(u64::MAX), "x": [null, 1.5e-7, {}] }));
         let code = (!well).then(|| self.pick(&["handler", "timeout", "lost", "unclaimed", "cancelled"]));
-        let mark = hex(&self.bytes::<3>());
+        let mark = hex::encode(self.bytes::<3>());
         let job = json!({
             "id": id, "task": "report", "status": status, "progress": well.then_some(100), "message": self.text(40),
             "result": result, "error": (!well).then(|| self.text(100)), "errorCode": code,
@@ -107,16 +108,13 @@ impl Random {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 fn main() {
     let args: Vec<_> = env::args().skip(1).collect();
     let [count, now, seed] = &args[..] else { panic!("arguments: how many, around which second, a seed") };
     let (count, now): (u64, u64) = (count.parse().unwrap(), now.parse().unwrap());
     let mut random = Random { seed: seed.clone(), count: 0 };
+    let mut out = io::stdout().lock();
     for _ in 0..count {
-        println!("{}", random.vector(now));
+        writeln!(out, "{}", random.vector(now)).unwrap();
     }
 }

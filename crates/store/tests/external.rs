@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use bench::{Bench, LEASE, done, failed, new_job, owner, retry, task, text, token};
 use model::{ErrorCode, JobId, RunLimits, Status, Timestamp};
-use store::{CancelError, External, Idempotency, Lease, NewJob, SubmitError, Submitted, WorkError};
+use store::{
+    CancelError, EndLabels, External, Idempotency, Lease, NewJob, SubmitError, Submitted, WorkError,
+};
 
 /// Longer than a worker's, so that it shows which of them holds.
 const OWN: Duration = Duration::from_mins(2);
@@ -149,6 +151,8 @@ on_both!(no_report_in_time_is_the_end, bench, {
         assert_eq!(error, "nothing was reported of the job within 10 s (queueTimeout)");
         assert_eq!(place(&bench, id).await, "");
     }
+    let labels = EndLabels { status: Status::Failed.as_str(), code: ErrorCode::Unclaimed.as_str() };
+    assert_eq!(bench.store.counters().ends.get_or_create(&labels).get(), 2, "each is counted");
     lost(bench.at().append(&lease(swept, &job), Some(1), &[text("late")]).await.map(drop));
     lost(bench.at().end(&lease(swept, &job), &done(), None, &[]).await.map(drop));
 });

@@ -8,10 +8,10 @@ mod bench;
 use std::time::Duration;
 
 use bench::{Bench, LEASE, SWEEP, done, failed, new_job, owner, retry, task, text, token};
-use model::{Entry, ErrorCode, Partition, Status, Timestamp};
+use model::{Entry, ErrorCode, Partition, RunLimits, Status, Timestamp};
 use store::{
-    EndLabels, Idempotency, Lease, NewJob, Options, Store, StoreError, SubmitError, SweepOptions, Swept,
-    Target, WorkError, sweep_until,
+    EndLabels, External, Idempotency, Lease, NewJob, Options, Store, StoreError, SubmitError, SweepOptions,
+    Swept, Target, WorkError, sweep_until,
 };
 use testkit::redis::cmd;
 use tokio_util::sync::CancellationToken;
@@ -55,6 +55,34 @@ on_both!(a_clock_that_went_back_keeps_no_dead_attempt_alive, bench, {
     let events = events(&bench, id, 0).await;
     let times: Vec<_> = events.iter().map(|event| event["at"].as_str().unwrap()).collect();
     assert!(times.is_sorted(), "{times:?}");
+});
+
+on_both!(many_longer_leases_hide_no_dead_attempt_from_a_clock_that_went_back, bench, {
+    // All in one partition; more of them than a sweep touches.
+    let limits = RunLimits { fleet: Some(1), per_owner: None };
+    let long = External { token: token(), lease: Duration::from_mins(2) };
+    let external = NewJob { external: Some(long), limits, ..new_job() };
+    let mut reported = Vec::new();
+    for _ in 0..120 {
+        let id = bench.submit(&external).await;
+        reported.push(Lease { job: id, token: long.token, duration: LEASE });
+        bench.at().renew(reported.last().unwrap()).await.unwrap();
+    }
+    let id = bench.submit(&NewJob { limits, ..new_job() }).await;
+    let silent = bench.claim(id).await.lease;
+    bench.sweep(id).await;
+    bench.now -= 80 * 1000;
+    bench.sweep(id).await;
+    for lease in &reported {
+        bench.at().renew(lease).await.unwrap();
+    }
+    assert_eq!(bench.sweep_for(id, 29).await, 0, "one lease length to come back");
+    assert_eq!(bench.sweep_for(id, 3).await, 1);
+    assert!(matches!(bench.at().renew(&silent).await, Err(WorkError::LeaseLost)));
+    // The others have their own leases, to the second.
+    assert_eq!(bench.sweep_for(id, 120 - 32 - 1).await, 0);
+    assert_eq!(bench.sweep_for(id, 2).await, 120);
+    bench.at().end(&bench.claim(id).await.lease, &done(), None, &[]).await.unwrap();
 });
 
 on_both!(after_redis_was_away_each_lease_has_its_own_length_to_come_back, bench, {

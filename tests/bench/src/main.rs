@@ -45,27 +45,31 @@ async fn main() -> anyhow::Result<()> {
     if let Some(Role::Worker { url }) = args.role {
         return worker::work(&url).await;
     }
-    let (runs, jobs) = if args.short { (1, 200) } else { (args.runs.max(1), args.jobs.max(1000)) };
+    let (runs, jobs, finished) =
+        if args.short { (1, 200, 200) } else { (args.runs.max(1), args.jobs.max(1000), FINISHED) };
     let load = load();
     let mut record = Record::default();
     for number in 1..=runs {
         eprintln!("run {number} of {runs}");
-        run(jobs, &mut record).await?;
+        run(jobs, finished, &mut record).await?;
     }
     let sums = record.sums();
     show(&sums);
     write(&args.out, &sums, runs, jobs, &load)
 }
 
+/// Over how many finished jobs their memory is measured.
+const FINISHED: usize = 10_000;
+
 /// One run: each part once, on the same Redis.
-async fn run(jobs: usize, record: &mut Record) -> anyhow::Result<()> {
+async fn run(jobs: usize, finished: usize, record: &mut Record) -> anyhow::Result<()> {
     let scene = Scene::set().await?;
     bare::measure(&scene, jobs, record).await?;
     submissions::through_the_store(&scene, jobs, record).await?;
     submissions::over_http(&scene, jobs, record).await?;
     jobs::through_a_worker(&scene, record).await?;
     jobs::asked_of_redis(&scene, jobs / 10, record).await?;
-    memory::measure(&scene, jobs, record).await
+    memory::measure(&scene, finished, record).await
 }
 
 fn show(sums: &[Sum]) {

@@ -118,6 +118,9 @@ pub struct JobRecord {
     /// Whether its end is to be told to the receiver.
     #[serde(default)]
     pub webhook: bool,
+    /// The job's deadline, in ms from its submission; `None` where the run relied on the default, which no run lives to see.
+    #[serde(default)]
+    pub deadline_ms: Option<u64>,
     /// The end that someone was told is written: a cancel's 202, an HTTP worker's `complete` or `fail` answered 200.
     #[serde(default)]
     pub acknowledged_end: Option<AcknowledgedEnd>,

@@ -10,6 +10,7 @@ use store::{GrowError, PartitionCounts, Store, StoreError, TargetError};
 use tokio::runtime::Runtime;
 
 use super::people::{Exit, Failure, complain, line, time};
+use crate::args::{self, Settings};
 use crate::parts;
 
 const EXAMPLES: &str = "\
@@ -38,6 +39,8 @@ const REREAD: Duration = Duration::from_secs(15);
 pub(crate) struct Partitions {
     #[command(subcommand)]
     action: Option<Action>,
+    #[command(flatten)]
+    settings: Settings,
 }
 
 #[derive(Debug, Subcommand)]
@@ -59,6 +62,8 @@ struct Grow {
     /// Don't ask
     #[arg(long)]
     yes: bool,
+    #[command(flatten)]
+    settings: Settings,
 }
 
 /// Why it wasn't done, or not to its end.
@@ -105,8 +110,14 @@ impl Stopped {
 }
 
 impl Partitions {
+    /// What stands after `partitions`, and after what is to be done with them.
+    pub(crate) fn all_settings(&self) -> impl Iterator<Item = &Settings> {
+        let own = self.action.as_ref().map(|Action::Grow(grow)| &grow.settings);
+        std::iter::once(&self.settings).chain(own)
+    }
+
     /// Runs it to its end.
-    pub(crate) fn run(&self, args: &crate::args::Args) -> ExitCode {
+    pub(crate) fn run(&self, args: &args::Args) -> ExitCode {
         match self.try_run(args) {
             Ok(()) => Exit::Done.into(),
             Err(stopped) => {
@@ -118,7 +129,7 @@ impl Partitions {
         }
     }
 
-    fn try_run(&self, args: &crate::args::Args) -> Result<(), Stopped> {
+    fn try_run(&self, args: &args::Args) -> Result<(), Stopped> {
         let config = args.settings(Vec::new())?.config;
         // For rediss://. Refused only where it is there already.
         let _ = rustls::crypto::ring::default_provider().install_default();

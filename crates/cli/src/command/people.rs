@@ -6,13 +6,14 @@ mod text;
 
 use std::convert::Infallible;
 use std::fmt;
+use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use client::{Client, ClientBuilder};
+use client::{Client, ClientBuilder, Submitted};
 use service::config::Override;
 use tokio::runtime::Runtime;
 
@@ -20,7 +21,7 @@ pub(crate) use self::outcome::{Exit, Failure};
 pub(crate) use self::text::{age, complain, fit, line, plain, width};
 use super::completions::Completions;
 use super::{cancel, dead_letters, jobs, listen, retry, submit, tasks, watch};
-use crate::args::setting;
+use crate::args::{self, setting};
 
 /// How long a call is tried again while nobody answers: long enough for a gateway that restarts, short enough to see a
 /// mistyped address.
@@ -51,8 +52,9 @@ pub(crate) enum People {
 
 impl People {
     /// Runs it to its end.
-    pub(crate) fn run(&self) -> ExitCode {
+    pub(crate) fn run(&self, args: &args::Args) -> ExitCode {
         let ended = match self {
+            _ if args.has_settings_before() => Err(no_settings()),
             Self::Completions(completions) => completions.run(),
             _ => self.ask(),
         };
@@ -148,15 +150,38 @@ impl NoSettings {
     /// Refuses them.
     pub(crate) fn check(&self) -> Result<(), Failure> {
         if self.config.is_some() || !self.set.is_empty() {
-            return Err(Failure::Usage(
-                "--config and --set are for gateways and workers; leave them out".into(),
-            ));
+            return Err(no_settings());
         }
         Ok(())
     }
 }
 
+fn no_settings() -> Failure {
+    Failure::Usage("--config and --set are for gateways and workers; leave them out".into())
+}
+
 impl Reach {
+    /// Prints the id of a job that was accepted; and of an external one its lease token too, and at a terminal how to report.
+    pub(crate) fn accepted(&self, submitted: &Submitted) -> Result<(), Failure> {
+        let Some(token) = submitted.lease_token else { return line(&submitted.id.to_string()) };
+        line(&format!("{} {token}", submitted.id))?;
+        if !io::stdout().is_terminal() {
+            return Ok(());
+        }
+        let key = if self.key().is_some() { " -H \"Authorization: Bearer $JOBCAST_KEY\"" } else { "" };
+        let url = self.url.trim_end_matches('/');
+        line(&format!(
+            "\nThe second word is its lease token: whoever has it does the work, and reports of it by\n  \
+             curl -H 'Content-Type: application/json'{key} {url}/api/work/{}/CALL -d '{{\"leaseToken\": \"{token}\", …}}'\n\
+             where CALL is heartbeat, progress, output, complete or fail. The first one starts it.",
+            submitted.id
+        ))
+    }
+
+    fn key(&self) -> Option<&str> {
+        self.key.as_ref().map(|Secret(key)| key.as_str()).filter(|key| !key.is_empty())
+    }
+
     /// Begins a client.
     pub(crate) fn client(&self) -> Result<ClientBuilder, Failure> {
         Ok(self.lasting_client()?.give_up_after(self.patience.unwrap_or(Duration::from_mins(1))))
@@ -169,7 +194,7 @@ impl Reach {
         if let Some(patience) = self.patience {
             builder = builder.give_up_after(patience);
         }
-        if let Some(Secret(key)) = self.key.as_ref().filter(|key| !key.0.is_empty()) {
+        if let Some(key) = self.key() {
             builder = builder.key(key);
         }
         Ok(builder)

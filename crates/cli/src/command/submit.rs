@@ -20,6 +20,7 @@ const EXAMPLES: &str = r#"Examples:
   make-payload | jobcast submit report - --idempotency-key report-2026-11
   jobcast submit report --webhook https://example.com/hooks --webhook-secret-env HOOK_SECRET
   JOB=$(jobcast submit narrate) && jobcast watch $JOB
+  read JOB TOKEN < <(jobcast submit report @report.json --external)
 
 Exit codes: 0: accepted, and with --watch or --wait completed; 1: failed, cancelled or refused;
 2: a wrong command line; 3: nobody answers; 4: not ended in the time of --wait."#;
@@ -61,6 +62,12 @@ pub(crate) struct Submit {
     /// How many attempts there may be
     #[arg(long, value_name = "N", help_heading = "Limits")]
     max_attempts: Option<u32>,
+    /// No worker takes it: prints also the lease token, with which something else reports of it
+    #[arg(long)]
+    external: bool,
+    /// How long may pass between two reports before the external job is lost; 1s to 1h [default: the gateway's, 2m]
+    #[arg(long, value_name = "TIME", value_parser = time, requires = "external", help_heading = "Limits")]
+    lease: Option<Duration>,
     /// A JSON object that is kept and shown with the job; @ and a file's name
     #[arg(long, value_name = "JSON")]
     metadata: Option<String>,
@@ -83,8 +90,9 @@ impl Submit {
             let submitted = client.submit(&submit).await?;
             return match self.wait {
                 None => {
-                    if !show.json() {
-                        line(&submitted.id.to_string())?;
+                    // Among events as JSON the id is told anyway; a lease token never is again.
+                    if submitted.lease_token.is_some() || !show.json() {
+                        self.print(&submitted)?;
                     }
                     watch::all(&client, &[submitted.id], client::Start::BEGINNING, show).await
                 }
@@ -100,12 +108,15 @@ impl Submit {
 
     fn print(&self, submitted: &Submitted) -> Result<(), Failure> {
         if !self.json {
-            return line(&submitted.id.to_string());
+            return self.reach.accepted(submitted);
         }
-        let json = serde_json::json!({
+        let mut json = serde_json::json!({
             "jobId": submitted.id, "status": submitted.status, "statusUrl": submitted.status_url,
             "eventsUrl": submitted.events_url, "replayed": submitted.replayed,
         });
+        if let Some(token) = submitted.lease_token {
+            json["leaseToken"] = token.to_string().into();
+        }
         line(&json.to_string())
     }
 
@@ -126,6 +137,12 @@ impl Submit {
         }
         if let Some(attempts) = self.max_attempts {
             submit = submit.max_attempts(attempts);
+        }
+        if self.external {
+            submit = match self.lease {
+                Some(lease) => submit.external_lease(lease),
+                None => submit.external(),
+            };
         }
         if let Some(text) = &self.metadata {
             submit = submit.metadata(json("--metadata", text)?);

@@ -2,6 +2,9 @@
 
 use std::sync::LazyLock;
 
+use model::Status;
+
+use super::reply::Reply;
 use super::{ALL, Lease, random_word};
 use crate::connect::Request;
 use crate::keys::keys_of;
@@ -17,7 +20,10 @@ impl Store {
         let keys = keys_of(self.prefix(), lease.job.partition())?;
         let call =
             START.call(keys.still()).arg(self.now_word()).arg(random_word()).arg(lease.job).arg(lease.token);
-        self.router().call(keys.slot, &Request::Script(&call)).await?;
+        let mut reply = Reply::new(self.router().call(keys.slot, &Request::Script(&call)).await?)?;
+        if reply.text()? == "late" {
+            self.count_end(Status::Failed, Some(reply.parse()?));
+        }
         Ok(())
     }
 }

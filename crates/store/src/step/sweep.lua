@@ -78,22 +78,25 @@ local function sweep_running(task)
   local running = prefix .. 'running:' .. task
   -- Should they ever disagree, they begin anew when nothing runs.
   if redis.call('EXISTS', running) == 0 then redis.call('DEL', prefix .. 'runningof:' .. task) end
-  -- A clock that went back left leases that end too late: none is longer than its length from now.
-  for _, id in ipairs(redis.call('ZREVRANGEBYSCORE', running, '+inf', '(' .. int(now + lease), 'LIMIT', 0,
-      int(math.max(0, most - touched)))) do
-    local job = load_job(prefix .. 'job:' .. id, id)
-    local latest = now + (job and job.leaseMs or 0)
-    if job and job.leaseUntil > latest then
+  -- A clock that went back left leases that end too late: none is longer than its length from now. Each attempt is looked at
+  -- within a usual lease, however long its own is: so what stands further off is new here, or from before, and is seen at once.
+  local function look_again(id, job)
+    local latest = now + job.leaseMs
+    if job.leaseUntil > latest then
       job.leaseUntil = latest
       redis.call('HSET', job.key, 'leaseUntil', int(latest))
     end
-    local score = job and lease_end(job) or now
-    if score < tonumber(redis.call('ZSCORE', running, id)) then touch(running, id, score) end
+    touch(running, id, math.min(lease_end(job), now + lease))
+  end
+  for _, id in ipairs(redis.call('ZREVRANGEBYSCORE', running, '+inf', '(' .. int(now + lease), 'LIMIT', 0,
+      int(math.max(0, most - touched)))) do
+    local job = load_job(prefix .. 'job:' .. id, id)
+    if job then look_again(id, job) else touch(running, id) end
   end
   for _, id in ipairs(due(running)) do
     local job = load_job(prefix .. 'job:' .. id, id)
     if job and job.lease ~= '' and lease_end(job) > now then
-      touch(running, id, lease_end(job))
+      look_again(id, job)
     elseif not job then
       touch(running, id)
     elseif job.status ~= 'processing' then

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use model::{Report, RunLimits, TaskName, Token};
-use serde_json::Value;
+use serde_json::{Value, json};
 use store::{Claimable, Claimed, End, Lease, WorkError};
 
 use crate::op::Most;
@@ -21,14 +21,35 @@ pub(crate) enum Call {
     Release(Lease),
 }
 
+impl Call {
+    /// By what lease it is made; none for a claim.
+    fn lease(&self) -> Option<&Lease> {
+        match self {
+            Self::Claim { .. } => None,
+            Self::Append(lease, ..) | Self::End(lease, ..) | Self::Renew(lease) | Self::Release(lease) => {
+                Some(lease)
+            }
+        }
+    }
+
+    /// Whether it ends an attempt.
+    fn ends(&self) -> bool {
+        matches!(self, Self::End(..) | Self::Release(_))
+    }
+}
+
 /// What a call came to.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) enum Answer {
     Claimed(Box<Claimed>),
     Nothing,
-    Held { cancelled: bool },
+    Held {
+        cancelled: bool,
+    },
     Lost,
     Gap,
+    /// An external job can't be given back.
+    External,
 }
 
 impl World {
@@ -58,6 +79,7 @@ impl World {
             (None, _) => panic!("{call:?} came to {answer:?}"),
         }
         self.check_written(&call, &answer, &seen);
+        self.check_lease(&call, &answer);
         if twice {
             let lasting = self.before.lasting();
             let again = self.make(&call).await;
@@ -92,6 +114,14 @@ impl World {
         let answer = self.make(&call).await;
         self.look().await;
         assert_eq!(self.before.lasting(), lasting, "{call:?} arrived once more");
+        let job = match &first {
+            Answer::Claimed(claimed) => Some(claimed.job()),
+            _ => call.lease().map(|lease| lease.job),
+        };
+        if self.jobs.iter().any(|known| Some(known.id) == job && known.is_deleted) {
+            assert!(matches!(answer, Answer::Nothing | Answer::Lost), "{call:?} came to {answer:?}");
+            return;
+        }
         match (&call, first, answer) {
             (Call::End(..) | Call::Release(_), first, answer) => assert_eq!(answer, first, "{call:?}"),
             (Call::Claim { .. }, Answer::Claimed(first), Answer::Claimed(again)) => {
@@ -109,6 +139,7 @@ impl World {
             Ok(held) => Answer::Held { cancelled: held.cancelled },
             Err(WorkError::LeaseLost) => Answer::Lost,
             Err(WorkError::BatchGap) => Answer::Gap,
+            Err(WorkError::External) => Answer::External,
             Err(error) => panic!("{call:?}: {error}"),
         };
         match call {
@@ -132,15 +163,22 @@ impl World {
 
     /// What the call must answer, by what was in Redis before; `None` for a claim.
     fn expected(&self, call: &Call) -> Option<Answer> {
-        let (lease, batch) = match call {
-            Call::Claim { .. } => return None,
-            Call::Append(lease, batch, _) | Call::End(lease, _, batch, _) => (lease, *batch),
-            Call::Renew(lease) | Call::Release(lease) => (lease, None),
+        let lease = call.lease()?;
+        let batch = match call {
+            Call::Append(_, batch, _) | Call::End(_, _, batch, _) => *batch,
+            _ => None,
         };
+        let job = self.known(lease.job);
+        if job.is_deleted {
+            return Some(Answer::Lost);
+        }
         let hash = self.before.job(lease.job);
         let is_ours = hash.text("lease") == lease.token.to_string();
+        let is_release = matches!(call, Call::Release(_));
         Some(match hash.text("status") {
-            "processing" if is_ours => {
+            "pending" | "processing" if is_ours && is_release && job.external.is_some() => Answer::External,
+            "pending" if is_ours && hash.next_limit() <= self.now => Answer::Lost,
+            "pending" | "processing" if is_ours => {
                 let is_gap = batch.is_some_and(|batch| batch > hash.number("batch") + 1);
                 if is_gap { Answer::Gap } else { Answer::Held { cancelled: false } }
             }
@@ -162,18 +200,25 @@ impl World {
         self.accepted.iter().find(|(other, _)| word(other) == Some(own)).map(|(_, answer)| answer.clone())
     }
 
-    /// What a call has written since `seen`: all of its reports, or none.
+    /// What a call has written since `seen`: all of its reports, or none. The first of an external job has started it, or found
+    /// that its time is up.
     fn check_written(&self, call: &Call, answer: &Answer, seen: &[usize]) {
-        let (lease, batch, reports) = match call {
-            Call::Claim { .. } => return,
-            Call::Append(lease, batch, reports) | Call::End(lease, _, batch, reports) => {
-                (lease, *batch, &reports[..])
-            }
-            Call::Renew(lease) | Call::Release(lease) => (lease, None, &[][..]),
+        let Some(lease) = call.lease() else { return };
+        let (batch, reports) = match call {
+            Call::Append(_, batch, reports) | Call::End(_, _, batch, reports) => (*batch, &reports[..]),
+            _ => (None, &[][..]),
         };
         let at = self.jobs.iter().position(|job| job.id == lease.job).unwrap();
-        let written: Vec<_> = self.jobs[at].history.0[seen[at]..].iter().map(|seen| &seen.json).collect();
-        let is_end = matches!(call, Call::End(..) | Call::Release(_));
+        let mut written: Vec<_> = self.jobs[at].history.0[seen[at]..].iter().map(|seen| &seen.json).collect();
+        let is_first = self.jobs[at].history.0[..seen[at]].last().unwrap().kind() == "queued";
+        if self.jobs[at].external.is_some() && is_first && !written.is_empty() {
+            let first = written.remove(0);
+            match answer {
+                Answer::Lost => assert_eq!(first["errorCode"], "unclaimed"),
+                _ => assert_eq!((&first["type"], &first["attempt"]), (&json!("started"), &json!(1))),
+            }
+        }
+        let is_end = call.ends();
         if is_end && *answer == (Answer::Held { cancelled: true }) {
             assert_eq!(
                 self.before.score(&format!("running:{}", self.jobs[at].task), &lease.job.to_string()),
@@ -201,10 +246,21 @@ impl World {
         }
     }
 
+    /// An accepted report renews the lease: an external job's own, whatever its reporter says.
+    fn check_lease(&self, call: &Call, answer: &Answer) {
+        let (Some(lease), false) = (call.lease(), call.ends()) else { return };
+        if *answer == (Answer::Held { cancelled: false }) {
+            let own = self.known(lease.job).external.map(|(_, ms)| ms);
+            let length = own.unwrap_or_else(|| u64::try_from(lease.duration.as_millis()).unwrap());
+            assert_eq!(self.before.job(lease.job).number("leaseUntil"), self.now + length);
+        }
+    }
+
     /// What was claimed was next in line.
     fn check_claimed(&self, claimed: &Claimed) {
         let job = self.jobs.iter().find(|job| job.id == claimed.job()).unwrap();
         let hash = self.before.job(job.id);
+        assert!(job.external.is_none(), "no worker takes an external job");
         assert_eq!((claimed.owner.as_str(), claimed.task.as_str()), (job.owner, job.task));
         assert_eq!(claimed.payload.as_str(), format!("\"{}\"", job.owner));
         assert_eq!(u64::from(claimed.attempt), hash.number("attempt"));

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use model::{Entry, JobId, Mark, Timestamp};
+use model::{Entry, JobId, Mark, Timestamp, Token};
 use serde_json::Value;
 
 use crate::log::History;
@@ -17,11 +17,16 @@ pub(crate) struct Known {
     pub(crate) retention_ms: i64,
     pub(crate) delay_ms: u64,
     pub(crate) is_patient: bool,
+    /// An external one's token and its lease in ms.
+    pub(crate) external: Option<(Token, u64)>,
+    /// It is cancelled when nobody has followed it for so many ms.
+    pub(crate) disconnect_ms: Option<u64>,
+    pub(crate) is_deleted: bool,
     pub(crate) history: History,
 }
 
 /// Keys that may have no end: they hold no job for longer than it is kept.
-const LASTING: [&str; 14] = [
+const LASTING: [&str; 15] = [
     "deadlines",
     "expiry",
     "failedof",
@@ -36,14 +41,21 @@ const LASTING: [&str; 14] = [
     "runningof",
     "sweeper",
     "tasks",
+    "unfollowed",
 ];
 
 const LIVING_MS: i64 = 7 * 24 * 3600 * 1000;
 
 pub(crate) fn check(now: &Snapshot, jobs: &mut [Known]) {
     for job in jobs.iter_mut() {
+        if job.is_deleted {
+            check_deleted(now, job);
+            continue;
+        }
         job.history.grow(job.id, now.list(&format!("log:{}", job.id)));
         check_job(now, job);
+        check_external(now, job);
+        check_followed(now, job);
     }
     check_queue(now, jobs);
     for owner in jobs.iter().map(|job| job.owner).collect::<BTreeSet<_>>() {
@@ -95,17 +107,22 @@ fn check_job(now: &Snapshot, job: &Known) {
     };
     #[expect(clippy::cast_precision_loss, reason = "they have fewer digits than a double holds")]
     let (rank, starts) = (rank as f64, starts as f64);
-    assert_eq!((ready, later), (ready.map(|_| rank), later.map(|_| starts)));
+    assert_eq!(ready, ready.map(|_| rank));
+    if job.external.is_none() {
+        assert_eq!(later, later.map(|_| starts));
+    }
     let is_running = score(&format!("running:{task}")).is_some();
     match status {
         "processing" => assert!(is_running),
         "cancelled" => assert!(!is_running || !hash.text("lease").is_empty()),
         _ => assert!(!is_running),
     }
-    assert_eq!(
-        hash.text("lease").is_empty(),
-        !matches!(status, "processing" | "cancelled") || !has_lease(job)
-    );
+    let has_lease = match status {
+        "processing" => true,
+        "cancelled" => was_leased(job),
+        _ => job.external.is_some() && status == "pending",
+    };
+    assert_eq!(!hash.text("lease").is_empty(), has_lease);
     #[expect(clippy::cast_precision_loss, reason = "times have fewer digits than a double holds")]
     let exactly = |number: u64| Some(number as f64);
     assert_eq!(score("deadlines"), exactly(hash.next_limit()).filter(|_| hash.is_living()));
@@ -121,6 +138,53 @@ fn check_job(now: &Snapshot, job: &Known) {
         } else {
             assert!((job.retention_ms - 60_000..=job.retention_ms).contains(&ttl), "{key} lives {ttl} ms");
         }
+    }
+}
+
+/// What is left of a deleted job names it nowhere: what its owner's feed told stays, and what answers repeated calls.
+fn check_deleted(now: &Snapshot, job: &Known) {
+    let id = job.id.to_string();
+    for (name, key) in &now.0 {
+        let kind = name.split(':').next().unwrap_or_default();
+        if ["feedof", "claim", "idem", "deleted"].contains(&kind) {
+            continue;
+        }
+        assert!(!name.contains(&id) && !key.content.iter().any(|text| text.contains(&id)), "{name} has {id}");
+    }
+}
+
+/// An external job has one attempt. Until that starts it is nobody's to claim, and waits with the token that it was born with.
+fn check_external(now: &Snapshot, job: &Known) {
+    let hash = now.job(job.id);
+    let Some((token, lease_ms)) = job.external else {
+        assert!(hash.text("external").is_empty() && hash.text("token").is_empty());
+        return;
+    };
+    assert_eq!((hash.text("token"), hash.number("external")), (token.to_string().as_str(), lease_ms));
+    assert!(job.history.count(|seen| seen.kind() == "started") <= 1 && hash.number("maxAttempts") == 1);
+    assert_eq!(job.history.count(|seen| seen.kind() == "retrying"), 0, "nobody could try it again");
+    let lease = hash.text("lease");
+    assert!(lease.is_empty() || lease == token.to_string(), "nobody else has it");
+    match hash.text("status") {
+        "pending" => {
+            let later = now.score("later", &job.id.to_string()).expect("it is in no queue");
+            #[expect(clippy::cast_precision_loss, reason = "times have fewer digits than a double holds")]
+            let limit = hash.number("queueLimit") as f64;
+            assert!(later >= limit, "no sweep needs to look at it before its limit");
+        }
+        "processing" => assert_eq!(hash.number("leaseMs"), lease_ms, "it has its own lease"),
+        _ => {}
+    }
+}
+
+/// A living job that needs followers is watched, no other.
+fn check_followed(now: &Snapshot, job: &Known) {
+    let hash = now.job(job.id);
+    let watched = now.score("unfollowed", &job.id.to_string());
+    assert_eq!(watched.is_some(), job.disconnect_ms.is_some() && hash.is_living());
+    assert_eq!(hash.number("disconnectMs"), job.disconnect_ms.unwrap_or(0));
+    if let Some(within) = job.disconnect_ms {
+        assert!(hash.number("followedUntil") >= hash.number("createdAt") + within);
     }
 }
 
@@ -142,10 +206,10 @@ fn check_retries(job: &Known) {
     }
 }
 
-/// Whether the newest attempt's end was its cancellation, so that its token is kept.
-fn has_lease(job: &Known) -> bool {
+/// Whether somebody had a lease of the cancelled job, so that its token is kept.
+fn was_leased(job: &Known) -> bool {
     let before = job.history.0.iter().rev().find(|seen| seen.is_life_cycle() && seen.kind() != "cancelled");
-    before.is_some_and(|seen| seen.kind() == "started")
+    before.is_some_and(|seen| seen.kind() == "started" || job.external.is_some())
 }
 
 fn check_queue(now: &Snapshot, jobs: &[Known]) {

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use model::report::Percent;
-use model::{ErrorCode, Json, Priority, Report, RunLimits};
+use model::{ErrorCode, Json, Priority, Report, RunLimits, Token};
 use proptest::prelude::*;
-use store::{End, Idempotency, NewJob, Retry};
+use store::{End, External, Idempotency, NewJob, Retry};
 
 /// How long an ended job is kept.
 pub(crate) const RETENTION: Duration = Duration::from_mins(10);
@@ -48,6 +48,15 @@ pub(crate) enum Op {
         pick: u8,
         stranger: bool,
     },
+    /// Somebody follows a job, and goes on for so many seconds.
+    Follow {
+        pick: u8,
+        still: u8,
+    },
+    Delete {
+        pick: u8,
+        stranger: bool,
+    },
     Sweep(bool),
     Pass(u32),
     GoBack(u32),
@@ -55,12 +64,15 @@ pub(crate) enum Op {
     Again(u8),
 }
 
-/// When a job wants to start.
+/// What a job wants. Times are in seconds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wish {
     pub(crate) priority: Priority,
-    /// Seconds.
     pub(crate) delay: u8,
+    /// Nobody claims it, and its lease is so long.
+    pub(crate) external: Option<u8>,
+    /// It is cancelled when nobody has followed it for so long.
+    pub(crate) disconnect: Option<u8>,
     /// Whether another attempt waits.
     pub(crate) patient: bool,
 }
@@ -129,15 +141,21 @@ pub(crate) fn any_op() -> impl Strategy<Value = Op> {
     let priority =
         prop_oneof![1 => Just(Priority::High), 3 => Just(Priority::Normal), 1 => Just(Priority::Low)];
     let delay = prop_oneof![3 => Just(0), 1 => 1..20u8];
-    let wish = (priority, delay, any::<bool>()).prop_map(|(priority, delay, patient)| Wish {
-        priority,
-        delay,
-        patient,
-    });
+    let external = prop::option::weighted(0.25, 1..9u8);
+    let disconnect = prop::option::weighted(0.25, 1..15u8);
+    let wish = (priority, delay, external, disconnect, any::<bool>()).prop_map(
+        |(priority, delay, external, disconnect, patient)| Wish {
+            priority,
+            delay,
+            external,
+            disconnect,
+            patient,
+        },
+    );
     let most = (prop::option::weighted(0.3, 1..3u32), prop::option::weighted(0.3, 1..3u32))
         .prop_map(|(fleet, of_owner)| Most { fleet, of_owner });
     prop_oneof![
-        10 => (any::<[bool; 3]>(), prop::option::weighted(0.3, 0..2u8), any::<bool>(), 1..4u8, wish).prop_map(
+        12 => (any::<[bool; 3]>(), prop::option::weighted(0.3, 0..2u8), any::<bool>(), 1..4u8, wish).prop_map(
             |([owner, task, small], key, other_body, attempts, wish)| {
                 Op::Submit { owner, task, small, key, other_body, attempts, wish }
             }
@@ -151,6 +169,8 @@ pub(crate) fn any_op() -> impl Strategy<Value = Op> {
         4 => any::<u8>().prop_map(Op::Release),
         3 => any::<u8>().prop_map(Op::Crash),
         4 => (any::<u8>(), prop::bool::weighted(0.1)).prop_map(|(pick, stranger)| Op::Cancel { pick, stranger }),
+        3 => (any::<u8>(), 0..6u8).prop_map(|(pick, still)| Op::Follow { pick, still }),
+        4 => (any::<u8>(), prop::bool::weighted(0.1)).prop_map(|(pick, stranger)| Op::Delete { pick, stranger }),
         14 => any::<bool>().prop_map(Op::Sweep),
         12 => (0..2_000u32).prop_map(Op::Pass),
         4 => (2_000..9_000u32).prop_map(Op::Pass),
@@ -207,6 +227,10 @@ pub(crate) fn new_job(
     other_body: bool,
     wish: Wish,
 ) -> NewJob {
+    let seconds = |seconds: u8| Duration::from_secs(seconds.into());
+    let external = wish
+        .external
+        .map(|lease| External { token: Token::from_random(rand::random()), lease: seconds(lease) });
     NewJob {
         owner: owner.parse().unwrap(),
         task: task.parse().unwrap(),
@@ -214,12 +238,12 @@ pub(crate) fn new_job(
         metadata: None,
         max_attempts: attempts.into(),
         priority: wish.priority,
-        delay: Duration::from_secs(wish.delay.into()),
+        delay: if external.is_some() { Duration::ZERO } else { seconds(wish.delay) },
         retry: if wish.patient { PATIENT } else { Retry { first: Duration::ZERO, longest: Duration::ZERO } },
         limits: RunLimits::default(),
-        external: None,
+        external,
         webhooks: Vec::new(),
-        cancel_on_disconnect: None,
+        cancel_on_disconnect: wish.disconnect.map(seconds),
         timeout: Duration::from_secs(20),
         deadline: Duration::from_mins(1),
         queue_timeout: Duration::from_secs(15),

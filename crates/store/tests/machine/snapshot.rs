@@ -23,7 +23,7 @@ return all";
 pub(crate) struct Key {
     /// In milliseconds; negative if it has no end.
     pub(crate) ttl: i64,
-    content: Vec<String>,
+    pub(crate) content: Vec<String>,
 }
 
 /// Redis at one moment. Keys go by what comes after the partition's tag.

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use model::{JobId, Owner, Partition, Status, TaskName, Timestamp, Token};
 use serde_json::Value;
-use store::{CancelError, Lease, NewJob, Store, SubmitError, Submitted, SweepOptions, Swept};
+use store::{
+    CancelError, DeleteError, External, Lease, NewJob, Store, SubmitError, Submitted, SweepOptions, Swept,
+};
 use testkit::redis::{MultiplexedConnection, cmd};
 
 use crate::calls::{Answer, Call};
@@ -115,6 +117,18 @@ impl World {
                     self.cancel(pick, stranger).await;
                 }
             }
+            Op::Follow { pick, still } => {
+                self.follow(pick, still).await;
+                if twice {
+                    // Another follower, who goes on for less long.
+                    self.follow(pick, still / 2).await;
+                }
+            }
+            Op::Delete { pick, stranger } => {
+                for _ in 0..=u8::from(twice) {
+                    self.delete(pick, stranger).await;
+                }
+            }
             Op::Sweep(other) => {
                 for _ in 0..=u8::from(twice) {
                     self.sweep(if other { "x" } else { "y" }).await;
@@ -124,6 +138,15 @@ impl World {
             Op::GoBack(ms) => self.now -= u64::from(ms),
             Op::Again(pick) => self.again(pick).await,
         }
+    }
+
+    pub(crate) fn known(&self, id: JobId) -> &Known {
+        self.jobs.iter().find(|job| job.id == id).unwrap()
+    }
+
+    /// The jobs that are there.
+    fn kept(&self) -> impl Iterator<Item = &Known> {
+        self.jobs.iter().filter(|job| !job.is_deleted)
     }
 
     fn lease(&self, pick: u8) -> Option<(Lease, u64)> {
@@ -167,13 +190,36 @@ impl World {
                 let retention_ms = i64::try_from(RETENTION.as_millis()).unwrap();
                 let delay_ms = u64::try_from(job.delay.as_millis()).unwrap();
                 let is_patient = !job.retry.first.is_zero();
-                let history = History::default();
-                self.jobs.push(Known { id, owner, task, retention_ms, delay_ms, is_patient, history });
+                let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap();
+                self.jobs.push(Known {
+                    id,
+                    owner,
+                    task,
+                    retention_ms,
+                    delay_ms,
+                    is_patient,
+                    external: job.external.map(|external| (external.token, ms(external.lease))),
+                    disconnect_ms: job.cancel_on_disconnect.map(ms),
+                    is_deleted: false,
+                    history: History::default(),
+                });
+                // Its reporter says nothing of a lease: the calls come with that of workers.
+                if let Some(External { token, .. }) = job.external {
+                    self.leases.push((Lease { job: id, token, duration: SWEEP.lease }, 0));
+                }
                 if let Some(key) = key {
                     self.keys.insert((owner, key), (id, body));
                 }
             }
-            (Ok(Submitted::Replayed(id)), Some((first, same))) => assert_eq!((id, body), (first, same)),
+            (Ok(Submitted::Replayed(id)), Some((first, same))) => {
+                assert_eq!((id, body), (first, same));
+                assert!(!self.known(id).is_deleted);
+                let token = self.store.external_token(id).await.unwrap();
+                assert_eq!(token, self.known(id).external.map(|(token, _)| token));
+            }
+            (Err(SubmitError::Expired(id)), Some((first, same))) => {
+                assert!(id == first && body == same && self.known(id).is_deleted);
+            }
             (Err(SubmitError::Mismatch(id)), Some((first, other))) => {
                 assert!(id == first && body != other);
             }
@@ -215,16 +261,56 @@ impl World {
             return;
         }
         let job = &self.jobs[usize::from(pick) % self.jobs.len()];
-        let status: Status = self.before.job(job.id).text("status").parse().unwrap();
+        let status = self.status(job).filter(|_| !stranger);
         let owner: Owner = if stranger { "stranger" } else { job.owner }.parse().unwrap();
         let answer = self.at().cancel(job.id, &owner, "no \"more\"").await;
-        match answer {
-            Err(CancelError::Absent) => assert!(stranger),
-            Err(CancelError::Terminal(told)) => assert!(!stranger && told == status && status.is_terminal()),
-            Ok(()) => assert!(!stranger && !status.is_terminal()),
-            Err(error) => panic!("{error}"),
+        match (answer, status) {
+            (Err(CancelError::Absent), None) => {}
+            (Err(CancelError::Terminal(told)), Some(status)) => assert!(told == status && told.is_terminal()),
+            (Ok(()), Some(status)) => assert!(!status.is_terminal()),
+            (answer, status) => panic!("{answer:?}, where it was {status:?}"),
         }
         self.look().await;
+    }
+
+    /// Where a job stood when it was last looked at; `None` if it was deleted.
+    fn status(&self, job: &Known) -> Option<Status> {
+        (!job.is_deleted).then(|| self.before.job(job.id).text("status").parse().unwrap())
+    }
+
+    async fn delete(&mut self, pick: u8, stranger: bool) {
+        if self.jobs.is_empty() {
+            return;
+        }
+        let at = usize::from(pick) % self.jobs.len();
+        let job = &self.jobs[at];
+        let status = self.status(job).filter(|_| !stranger);
+        let owner: Owner = if stranger { "stranger" } else { job.owner }.parse().unwrap();
+        match (self.at().delete(job.id, &owner).await, status) {
+            (Err(DeleteError::Absent), None) => {}
+            (Err(DeleteError::Living(told)), Some(status)) => assert!(told == status && !told.is_terminal()),
+            (Ok(()), Some(status)) => {
+                assert!(status.is_terminal());
+                self.jobs[at].is_deleted = true;
+            }
+            (answer, status) => panic!("{answer:?}, where it was {status:?}"),
+        }
+        self.look().await;
+    }
+
+    async fn follow(&mut self, pick: u8, still: u8) {
+        if self.jobs.is_empty() {
+            return;
+        }
+        let job = &self.jobs[usize::from(pick) % self.jobs.len()];
+        let (id, before) = (job.id, self.before.job(job.id).number("followedUntil"));
+        let needed =
+            job.disconnect_ms.filter(|_| self.status(job).is_some_and(|status| !status.is_terminal()));
+        let matters = self.at().followed(id, Duration::from_secs(still.into())).await.unwrap();
+        self.look().await;
+        assert_eq!(matters, needed.is_some());
+        let until = needed.map_or(before, |within| before.max(self.now + u64::from(still) * 1_000 + within));
+        assert_eq!(self.before.job(id).number("followedUntil"), until);
     }
 
     async fn sweep(&mut self, holder: &str) {
@@ -240,13 +326,15 @@ impl World {
         }
         let last = std::mem::take(&mut self.before);
         self.look().await;
+        let was_held = self.before.hash("sweeper")["holder"] != holder;
+        let (swept, grace) = (last.number("sweeper", "last"), last.number("sweeper", "grace"));
+        let is_break = swept > self.now || self.now - swept > 5_000;
         for (job, seen) in self.jobs.iter().zip(before) {
             let hash = last.job(job.id);
             if let Some(at) = last.score("later", &job.id.to_string()) {
                 let waits = self.before.score("later", &job.id.to_string()).is_some();
                 #[expect(clippy::cast_precision_loss, reason = "times have fewer digits than a double holds")]
                 let is_due = at <= self.now as f64;
-                let was_held = self.before.hash("sweeper")["holder"] != holder;
                 let ended = job.history.0.last().unwrap().is_terminal();
                 assert!(
                     if is_due { !waits || was_held } else { waits || ended },
@@ -258,9 +346,22 @@ impl World {
             if job.history.0[seen..].iter().any(|seen| is_lost(&seen.json)) {
                 // No lease ends before its time, nor within its length after a break.
                 assert!(hash.number("leaseUntil") <= self.now, "{} still had its lease", job.id);
-                let (swept, grace) = (last.number("sweeper", "last"), last.number("sweeper", "grace"));
-                assert!(swept <= self.now && self.now - swept <= 5_000 && grace <= self.now, "a break");
+                assert!(!is_break && grace <= self.now, "a break");
             }
+            let is_unfollowed =
+                |json: &Value| json["error"].as_str().is_some_and(|text| text.starts_with("nobody followed"));
+            if job.history.0[seen..].iter().any(|seen| is_unfollowed(&seen.json)) {
+                // Not before its time; after a break, which silences followers too, not before they can have come back.
+                let back = job.disconnect_ms.unwrap().min(5_000);
+                assert!(hash.number("followedUntil") <= self.now, "{} was followed", job.id);
+                assert!(!is_break && grace + back <= self.now + 5_000, "a break");
+            }
+            let left = self.before.job(job.id);
+            assert!(
+                was_held || !left.is_living() || left.next_limit() > self.now,
+                "{} outlives its limit",
+                job.id
+            );
         }
     }
 
@@ -284,18 +385,23 @@ impl World {
             let left = self.before.zset(&format!("running:{task}"));
             assert!(left.is_empty(), "places that nobody holds: {left:?}");
         }
+        for job in self.kept().filter(|job| job.disconnect_ms.is_some()) {
+            let (hash, watched) =
+                (self.before.job(job.id), self.before.score("unfollowed", &job.id.to_string()));
+            #[expect(clippy::cast_precision_loss, reason = "times have fewer digits than a double holds")]
+            let is_due = watched.is_some_and(|at| at <= self.now as f64);
+            assert!(!is_due, "{} lives unfollowed since {}", job.id, hash.number("followedUntil"));
+        }
         self.now = self
-            .jobs
-            .iter()
+            .kept()
             .map(|job| self.before.number(&format!("job:{}", job.id), "deadline"))
             .max()
             .unwrap_or(0)
             .max(self.now)
             + 1;
         self.sweep("x").await;
-        for job in &self.jobs {
-            let status: Status = self.before.job(job.id).text("status").parse().unwrap();
-            assert!(status.is_terminal());
+        for job in self.kept() {
+            assert!(self.status(job).is_some_and(Status::is_terminal));
         }
         for key in [
             "ready:a",
@@ -306,6 +412,7 @@ impl World {
             "runningof:b",
             "deadlines",
             "later",
+            "unfollowed",
             "full",
         ] {
             assert_eq!(self.before.ttl(key), None, "{key} is left");

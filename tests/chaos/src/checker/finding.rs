@@ -44,6 +44,8 @@ pub enum Kind {
     BrokenLog,
     /// An accepted job has no end.
     NoEnd,
+    /// A job ended long after its deadline, though it could have been ended.
+    LateEnd,
     /// The poll and the log differ.
     PollDisagrees,
     /// An accepted job is gone, and no failover explains it.

@@ -19,8 +19,18 @@ pub(super) struct Losses(Vec<Window>);
 struct Window {
     from: u64,
     until: u64,
+    /// When the fault was over.
+    over: u64,
     /// Empty is all.
     partitions: Vec<u16>,
+}
+
+impl Window {
+    fn touches(&self, partition: u16, from: u64, until: u64) -> bool {
+        (self.partitions.is_empty() || self.partitions.contains(&partition))
+            && self.from <= until
+            && from <= self.until
+    }
 }
 
 impl Losses {
@@ -31,6 +41,7 @@ impl Losses {
         let window = |fault: &FaultRecord| Window {
             from: reaches_back(fault, &run.faults),
             until: fault.until_ms.saturating_add(UNAWARE_MS),
+            over: fault.until_ms,
             partitions: fault.partitions.clone(),
         };
         Self(run.faults.iter().filter(|fault| loses(fault)).map(window).collect())
@@ -43,12 +54,16 @@ impl Losses {
 
     /// Until when it can have been lost, at the latest.
     pub(super) fn last_end(&self, partition: u16, from: u64, until: u64) -> Option<u64> {
-        let touches = |window: &&Window| {
-            (window.partitions.is_empty() || window.partitions.contains(&partition))
-                && window.from <= until
-                && from <= window.until
-        };
-        self.0.iter().filter(touches).map(|window| window.until).max()
+        self.touching(partition, from, until).map(|window| window.until).max()
+    }
+
+    /// When the first fault after `from` was over by which it can have been lost.
+    pub(super) fn next_over(&self, partition: u16, from: u64, until: u64) -> Option<u64> {
+        self.touching(partition, from, until).map(|window| window.over).filter(|&over| over > from).min()
+    }
+
+    fn touching(&self, partition: u16, from: u64, until: u64) -> impl Iterator<Item = &Window> {
+        self.0.iter().filter(move |window| window.touches(partition, from, until))
     }
 }
 

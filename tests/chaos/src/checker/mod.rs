@@ -11,6 +11,7 @@ mod feeds;
 mod finding;
 mod holds;
 mod jobs;
+mod late;
 mod life;
 mod loss;
 mod track;
@@ -42,6 +43,7 @@ pub fn check(run: &Run) -> Verdict {
     let mut across = Across::default();
 
     let acknowledged = jobs::check(&truth, &losses, &mut findings, &mut counts);
+    late::check(&truth, &losses, &mut findings, &mut counts);
     feeds::check(&truth, &mut findings);
     webhooks::check(&truth, &mut findings, &mut counts);
     for client in &run.clients {

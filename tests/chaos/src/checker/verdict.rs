@@ -77,10 +77,16 @@ pub struct Counts {
     pub told: u64,
     /// Webhooks that came again though the receiver had taken them.
     pub told_again: u64,
+    /// Jobs that ended at their deadline, or after it.
+    pub deadlines_passed: u64,
+    /// By how many ms they ended after it, all time included in which Redis was away.
+    pub late_ms: Spread,
     /// Milliseconds from when an event was written (or its stream was opened, if that was later) to when a client had it.
     pub delay_ms: Spread,
     #[serde(skip)]
     pub(super) delays: Vec<u64>,
+    #[serde(skip)]
+    pub(super) lateness: Vec<u64>,
     #[serde(skip)]
     pub(super) snapshots_of_clients: Vec<u64>,
 }
@@ -125,6 +131,7 @@ impl Counts {
 
     pub(super) fn finish(&mut self) {
         self.delay_ms = Spread::of(std::mem::take(&mut self.delays));
+        self.late_ms = Spread::of(std::mem::take(&mut self.lateness));
         self.snapshots = Spread::of(std::mem::take(&mut self.snapshots_of_clients));
     }
 }

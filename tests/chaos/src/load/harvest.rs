@@ -40,6 +40,7 @@ pub async fn harvest(
             log_cap: job.log_cap,
             outputs: Some(job.outputs),
             webhook: job.webhook,
+            deadline_ms: job.deadline_ms,
             acknowledged_end: job.cancelled,
             final_poll,
             final_log,

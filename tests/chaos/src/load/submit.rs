@@ -46,6 +46,8 @@ pub struct Submitted {
     pub outputs: u64,
     /// Whether the receiver is to be told of its end.
     pub webhook: bool,
+    /// Its deadline from its submission on, if it has one of its own.
+    pub deadline_ms: Option<u64>,
     /// The cancel that was acknowledged.
     pub cancelled: Option<AcknowledgedEnd>,
 }
@@ -173,6 +175,7 @@ struct Job {
     log_cap: Option<u64>,
     outputs: u64,
     webhook: bool,
+    deadline_ms: Option<u64>,
     cancel_after: Option<Duration>,
     repeat_after: Option<Duration>,
 }
@@ -186,13 +189,18 @@ impl Job {
         let outputs = (lasts_ms / pace_ms).max(1);
         let is_capped = dice.percent(10);
         let retry_after = dice.percent(12).then(|| dice.between(1, outputs));
-        let body = json!({
+        // Some come in time, some don't, and some don't even start.
+        let deadline_ms = dice.percent(20).then(|| dice.between(500, lasts_ms * 3 / 2));
+        let mut body = json!({
             "task": if is_capped { "capped" } else { "counted" },
             "payload": {
                 "outputs": outputs, "paceMs": pace_ms, "retryAfter": retry_after, "fails": dice.percent(6),
             },
             "webhook": target.map(|url| json!({ "url": url })),
         });
+        if let Some(ms) = deadline_ms {
+            body["deadline"] = json!(Duration::from_millis(ms).as_secs_f64());
+        }
         Self {
             tenant,
             key: format!("chaos-{seed}-{number}"),
@@ -200,6 +208,7 @@ impl Job {
             log_cap: is_capped.then_some(CAP),
             outputs,
             webhook: target.is_some(),
+            deadline_ms,
             cancel_after: dice.percent(8).then(|| Duration::from_millis(dice.between(500, lasts_ms))),
             repeat_after: dice.percent(5).then(|| Duration::from_millis(dice.between(500, 5_000))),
         }
@@ -249,6 +258,7 @@ impl Desk {
             log_cap: job.log_cap,
             outputs: job.outputs,
             webhook: job.webhook,
+            deadline_ms: job.deadline_ms,
             cancelled: None,
         });
         ledger.accepted.len() - 1

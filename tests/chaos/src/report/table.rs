@@ -20,6 +20,7 @@ const NUMBERS: &[(&str, Cell)] = &[
     ("reconnects", |run| run.counts.reconnects),
     ("rewinds", |run| run.counts.rewinds),
     ("trims", |run| run.counts.trims),
+    ("deadlines passed", |run| run.counts.deadlines_passed),
     ("jobs lost", |run| run.counts.jobs_lost),
     ("ends lost", |run| run.counts.ends_lost),
     ("webhooks", |run| run.counts.told),
@@ -31,6 +32,7 @@ const NUMBERS: &[(&str, Cell)] = &[
 /// The columns of which the largest counts.
 const LARGEST: &[(&str, Cell)] = &[
     ("most snapshots of a client", |run| run.counts.snapshots.max),
+    ("latest end after a deadline ms", |run| run.counts.late_ms.max),
     ("99 % of events within ms", |run| run.counts.delay_ms.p99),
     ("slowest event ms", |run| run.counts.delay_ms.max),
 ];

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{Dice, STARTED};
-use crate::checker::event::{is_life_cycle, is_terminal};
+use crate::checker::event::{Event, is_life_cycle, is_terminal};
 use crate::opaque::partition_of;
 use crate::record::{LogEntry, Polled, Run};
 
@@ -130,11 +130,10 @@ impl Logs {
         private: Value,
     ) {
         let job = &run.jobs[index];
-        let at = jiff::Timestamp::from_millisecond((STARTED + now).try_into().unwrap()).unwrap();
         let log = self.jobs.get_mut(&index).unwrap();
         let seq = log.last().map_or(1, |last| last.seq + 1);
         let mut event = json!({
-            "jobId": job.id, "seq": seq, "type": kind, "at": format!("{at:.3}"), "attempt": attempt,
+            "jobId": job.id, "seq": seq, "type": kind, "at": rfc3339(now), "attempt": attempt,
         });
         let all = event.as_object_mut().unwrap();
         all.extend(open.as_object().unwrap().clone());
@@ -149,7 +148,13 @@ impl Logs {
         }
     }
 
-    pub(super) fn poll(&self, id: &str, index: usize) -> Polled {
+    /// When the job ended, in ms since the run's start.
+    pub(super) fn ended_ms(&self, index: usize) -> Option<u64> {
+        let last = self.of_job(index).last().filter(|last| is_terminal(&last.kind))?;
+        Some(Event::parse(&last.json)?.at_unix_ms()? - STARTED)
+    }
+
+    pub(super) fn poll(&self, run: &Run, index: usize) -> Polled {
         let Some(last) = self.of_job(index).last() else {
             return Polled { status: 404, body: "{}".to_owned() };
         };
@@ -159,14 +164,20 @@ impl Logs {
             end if is_terminal(end) => end,
             _ => "processing",
         };
+        let job = &run.jobs[index];
         let body = json!({
-            "id": id, "status": status, "lastEventId": format!("{}-{}", last.seq, last.mark),
+            "id": job.id, "createdAt": rfc3339(job.answered_at_ms), "status": status, "lastEventId": format!("{}-{}", last.seq, last.mark),
             "attempt": event["attempt"], "result": event["result"], "error": event["error"],
             "errorCode": event["errorCode"], "finishedAt": event["at"],
             "progress": if status == "completed" { json!(100) } else { Value::Null },
         });
         Polled { status: 200, body: body.to_string() }
     }
+}
+
+fn rfc3339(ms: u64) -> String {
+    let at = jiff::Timestamp::from_millisecond((STARTED + ms).try_into().unwrap()).unwrap();
+    format!("{at:.3}")
 }
 
 fn push(log: &mut Vec<LogEntry>, seq: u64, dice: &mut Dice, kind: &str, json: String, cap: u64) {

@@ -94,7 +94,7 @@ pub(crate) fn run(topology: Topology, seed: u64) -> Run {
             client.step(&run, &logs, &mut dice, now);
         }
     }
-    conclude(&mut run, &logs);
+    conclude(&mut run, &logs, &mut dice);
     run.clients = clients.into_iter().map(Served::record).collect();
     run
 }
@@ -112,6 +112,7 @@ fn submit(run: &mut Run, logs: &mut Logs, dice: &mut Dice, now: u64) {
         log_cap: dice.one_in(3).then_some(12),
         outputs: Some(3 + dice.below(12)),
         webhook: index.is_multiple_of(2),
+        deadline_ms: None,
         acknowledged_end: None,
         final_poll: Polled { status: 0, body: String::new() },
         final_log: Vec::new(),
@@ -146,11 +147,14 @@ fn failover(partition: u16, now: u64) -> FaultRecord {
 }
 
 /// Writes down what Redis holds.
-fn conclude(run: &mut Run, logs: &Logs) {
+fn conclude(run: &mut Run, logs: &Logs, dice: &mut Dice) {
     for index in 0..run.jobs.len() {
         let log = logs.of_job(index).to_vec();
-        run.jobs[index].final_poll = logs.poll(&run.jobs[index].id, index);
+        run.jobs[index].final_poll = logs.poll(run, index);
         run.jobs[index].final_log = log;
+        // A right one: nobody has ended later than 5 s after it.
+        let life = logs.ended_ms(index).map(|ended| ended - run.jobs[index].answered_at_ms);
+        run.jobs[index].deadline_ms = life.map(|life| life.saturating_sub(dice.below(5_001)).max(1));
     }
     run.arrivals = run.jobs.iter().filter(|job| job.webhook).flat_map(told).collect();
     for (number, owner) in run.owners.iter_mut().enumerate() {

@@ -183,7 +183,7 @@ impl Served {
                 if let Some(job) = job {
                     let id = &run.jobs[job].id;
                     data["jobId"] = json!(id);
-                    data["job"] = serde_json::from_str(&logs.poll(id, job).body).unwrap();
+                    data["job"] = serde_json::from_str(&logs.poll(run, job).body).unwrap();
                 }
                 self.frame(now, "snapshot", data.to_string());
             }

@@ -2,10 +2,11 @@
 
 use super::edit::{entry, everywhere, job};
 use super::{Dice, Kind, Row, Run, all_are_found};
+use crate::checker::event::unix_ms;
 use crate::checker::made_up::PARTITIONS;
 use crate::opaque::partition_of;
 use crate::record::Topology::{Cluster, Single};
-use crate::record::{AcknowledgedEnd, Arrival, Durability, LogEntry, Polled};
+use crate::record::{AcknowledgedEnd, Arrival, Durability, JobRecord, LogEntry, Polled};
 
 #[test]
 fn wrong_logs_are_found() {
@@ -18,6 +19,13 @@ fn wrong_logs_are_found() {
         ("started twice", Single, started_twice, &[Kind::IllegalLife]),
         ("two ends", Single, two_ends, &[Kind::AfterEnd]),
         ("no end", Single, no_end, &[Kind::NoEnd]),
+        ("an end long after its deadline", Single, late_end, &[Kind::LateEnd]),
+        (
+            "an end long after its deadline, in a Cluster without a failover",
+            Cluster,
+            late_end,
+            &[Kind::LateEnd],
+        ),
         ("no end, in a Cluster", Cluster, no_end, &[Kind::NoEnd]),
         ("an entry is missing", Single, entry_missing, &[Kind::BrokenLog]),
         ("the beginning is missing", Single, beginning_missing, &[Kind::BrokenLog]),
@@ -158,7 +166,7 @@ fn output_twice(run: &mut Run, dice: &mut Dice) -> Option<()> {
 fn unfenced(run: &mut Run, dice: &mut Dice) -> Option<()> {
     let of_second =
         |log_entry: &LogEntry| log_entry.kind == "output" && log_entry.json.contains("\"attempt\":2");
-    let whole = |job: &crate::record::JobRecord| job.final_log[0].seq == 1;
+    let whole = |job: &JobRecord| job.final_log[0].seq == 1;
     let job = job(run, dice, |job| whole(job) && job.final_log.iter().any(of_second))?;
     let json = run.jobs[job].final_log.iter().find(|entry| of_second(entry))?.json.clone();
     everywhere(run, job, &json, &json.replace("\"attempt\":2", "\"attempt\":1"));
@@ -199,6 +207,22 @@ fn no_end(run: &mut Run, dice: &mut Dice) -> Option<()> {
     let job = job(run, dice, |job| job.final_log.len() > 1)?;
     run.jobs[job].final_log.pop();
     Some(())
+}
+
+/// Nothing was struck, and it ended 1 ms too late.
+fn late_end(run: &mut Run, dice: &mut Dice) -> Option<()> {
+    run.faults.clear();
+    let started = run.started_at_unix_ms;
+    let life = |job: &JobRecord| Some(ended_unix_ms(job)? - started - job.answered_at_ms);
+    let job = job(run, dice, |job| life(job).is_some_and(|life| life > 5_001))?;
+    run.jobs[job].deadline_ms = Some(life(&run.jobs[job])? - 5_001);
+    Some(())
+}
+
+fn ended_unix_ms(job: &JobRecord) -> Option<u64> {
+    let last = job.final_log.last()?;
+    let json: serde_json::Value = serde_json::from_str(&last.json).ok()?;
+    unix_ms(json["at"].as_str()?)
 }
 
 fn entry_missing(run: &mut Run, dice: &mut Dice) -> Option<()> {

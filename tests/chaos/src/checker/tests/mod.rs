@@ -39,6 +39,7 @@ fn made_up_runs_have_everything_that_there_is_to_judge() {
         ("voided", sum(|counts| counts.voided)),
         ("ends lost", sum(|counts| counts.ends_lost)),
         ("jobs lost", sum(|counts| counts.jobs_lost)),
+        ("deadlines passed", sum(|counts| counts.deadlines_passed)),
         ("clients that had left", sum(|counts| counts.had_left)),
     ] {
         assert!(count > 0, "no {name}");
