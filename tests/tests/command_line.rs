@@ -310,7 +310,7 @@ async fn an_external_job_is_printed_with_what_it_takes_to_report() {
     assert_eq!(usual[0].get("leaseToken"), None);
 
     // Nobody could report of one that is watched, were its token not told first.
-    let watched = jobcast(&url, &["submit", "remote", "--external", "--watch"]).start();
+    let watched = command(&url, &["submit", "remote", "--external", "--watch"]).start();
     testkit::eventually(SOON, "it is queued", async || watched.stdout().contains("queued")).await;
     let (id, token) = two(watched.stdout().lines().next().unwrap());
     report(&id, &token, "complete", json!({ "result": 2 })).await;
