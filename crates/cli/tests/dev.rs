@@ -14,6 +14,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use testkit::process::{Jobcast, JobcastBuilder};
 use testkit::{eventually, eventually_some};
+use tokio::io::AsyncReadExt;
+use tokio::time::timeout;
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -149,6 +151,26 @@ async fn a_webhook_to_this_machine_is_delivered_also_after_a_kill() {
     let said = tokio::task::spawn_blocking(move || hear.recv_timeout(PATIENCE).unwrap()).await.unwrap();
     assert!(said.starts_with("POST /hook HTTP/1.1\r\n") && said.contains(&job), "{said}");
     assert!(said.contains("webhook-signature: v1,"), "{said}");
+}
+
+#[tokio::test]
+async fn a_webhook_to_this_machine_is_delivered() {
+    let folder = TempDir::new().unwrap();
+    let dev = dev(folder.path()).start();
+    let gateway = ready(&dev).await.remove(0);
+    let receiver = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://localhost:{}/hook", receiver.local_addr().unwrap().port());
+    let body =
+        json!({ "task": "narrate", "payload": { "tokens": 3 }, "webhook": { "url": url, "secret": "hush" } });
+    let answer =
+        testkit::http().build().unwrap().post(format!("{gateway}/api/jobs")).json(&body).send().await;
+    assert_eq!(answer.unwrap().status(), 202);
+    let (mut socket, _) = timeout(PATIENCE, receiver.accept()).await.unwrap().unwrap();
+    let mut said = vec![0; 64];
+    socket.read_exact(&mut said).await.unwrap();
+    assert!(said.starts_with(b"POST /hook HTTP/1.1\r\n"), "{}", String::from_utf8_lossy(&said));
+    dev.terminate();
+    assert!(dev.wait_exit(PATIENCE).await.success(), "a request under way holds nobody up: {}", dev.stderr());
 }
 
 #[tokio::test]

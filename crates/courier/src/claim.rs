@@ -21,8 +21,8 @@ use crate::deliver::Delivery;
 const MOST: usize = 100;
 /// How much longer than a request the lease of a delivery is: for what it may wait, and to write what came of it.
 const SPARE: Duration = Duration::from_secs(45);
-/// How much of that is left when a request begins, at least.
-const MARGIN: Duration = Duration::from_secs(15);
+/// For how long after a claim requests begin: what is left of the lease is for them and for writing what came of them.
+const USEFUL: Duration = Duration::from_secs(30);
 /// The longest body that comes with a claim at once; a longer one is read when it is sent.
 const LONGEST_BODY: usize = 16 * 1024;
 /// The least time between a claim that found all there was and the next one, so that what becomes due within it comes together.
@@ -87,7 +87,6 @@ impl Claimer {
     async fn claim(&mut self, permits: OwnedSemaphorePermit) -> Option<Claim> {
         let (most, timeout) = (permits.num_permits(), self.courier.options.timeout);
         let options = DueOptions { most, lease: timeout + SPARE, longest_body: LONGEST_BODY };
-        let useful = SPARE - MARGIN;
         let (mut token, mut began) = (new_token(), Instant::now());
         let mut backoff = Backoff::new();
         loop {
@@ -95,12 +94,12 @@ impl Claimer {
                 Ok(due) => {
                     self.has_complained = false;
                     let is_full = due.deliveries.len() >= most;
-                    return Some(Claim { due, is_full, start_until: began + useful, permits });
+                    return Some(Claim { due, is_full, start_until: began + USEFUL, permits });
                 }
                 Err(error) => self.complain(&error),
             }
             self.courier.soft.run_until_cancelled(sleep(backoff.next())).await?;
-            if began.elapsed() >= useful {
+            if began.elapsed() >= USEFUL {
                 // What that token got is no longer ours to begin.
                 (token, began) = (new_token(), Instant::now());
             }

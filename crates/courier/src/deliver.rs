@@ -82,7 +82,7 @@ impl Delivery {
     /// Does it.
     pub(crate) async fn carry_out(self, plan: Plan) {
         match plan {
-            Plan::Settle(verdict) => self.settle(verdict, self.now(), Duration::ZERO, None).await,
+            Plan::Settle(verdict) => self.settle(verdict, now(), Duration::ZERO, None).await,
             Plan::Later(delay) => self.put_off(delay).await,
             Plan::Send(place, target, secrets) => self.send(place, &target, &secrets).await,
             Plan::Wait(waiting, target, secrets) => {
@@ -99,13 +99,12 @@ impl Delivery {
     /// What nobody will send here is for another courier, at once.
     pub(crate) async fn give_back(self) {
         let verdict = Verdict { outcome: Outcome::Postponed(Duration::ZERO), error: None, failure: None };
-        self.settle(verdict, self.now(), Duration::ZERO, None).await;
+        self.settle(verdict, now(), Duration::ZERO, None).await;
     }
 
     async fn put_off(self, delay: Duration) {
-        let now = self.now();
-        let verdict = self.courier.options.put_off(now.since(self.due.since), delay);
-        self.settle(verdict, now, Duration::ZERO, None).await;
+        let verdict = self.courier.options.put_off(now().since(self.due.since), delay);
+        self.settle(verdict, now(), Duration::ZERO, None).await;
     }
 
     async fn send(mut self, place: Place, target: &Target, secrets: &[Secret]) {
@@ -114,7 +113,7 @@ impl Delivery {
             Ok(None) => {
                 drop(place);
                 let verdict = self.courier.options.without_body();
-                return self.settle(verdict, self.now(), Duration::ZERO, None).await;
+                return self.settle(verdict, now(), Duration::ZERO, None).await;
             }
             // Its lease ends, and it comes again.
             Err(error) => return tracing::debug!(delivery = %self.due.id, %error, "not read, so not sent"),
@@ -123,7 +122,7 @@ impl Delivery {
         if began > self.start_until {
             return tracing::debug!(delivery = %self.due.id, "not sent: its lease could end before the request");
         }
-        let at = self.now();
+        let at = now();
         let running = Counted::new(&self.courier.metrics.running);
         let options = &self.courier.options;
         let message = message(&self.due.webhook_id, job, &options.base_url, secrets, at);
@@ -148,10 +147,6 @@ impl Delivery {
         }
     }
 
-    fn now(&self) -> Timestamp {
-        SystemClock.now()
-    }
-
     async fn settle(&self, verdict: Verdict, at: Timestamp, took: Duration, answer: Option<Answer>) {
         let Verdict { outcome, error, failure } = verdict;
         let Courier { metrics, cut, .. } = &*self.courier;
@@ -167,7 +162,7 @@ impl Delivery {
             metrics.failed(failure);
         }
         match outcome {
-            Outcome::Delivered => metrics.took(self.now().since(self.due.since)),
+            Outcome::Delivered => metrics.took(now().since(self.due.since)),
             Outcome::Dead { .. } => {
                 let (error, owner) = (error.unwrap_or_default(), &self.due.owner);
                 tracing::info!(delivery = %self.due.id, %owner, error, "a delivery is a dead letter");
@@ -205,6 +200,10 @@ impl Delivery {
             sleep(backoff.next()).await;
         }
     }
+}
+
+fn now() -> Timestamp {
+    SystemClock.now()
 }
 
 /// What an attempt says of its host: one that answers 410 is well, and one that may not be gone to isn't known.

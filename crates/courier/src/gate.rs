@@ -78,6 +78,8 @@ pub(crate) struct Gate {
     window: u32,
     running: u32,
     failures: u32,
+    /// Whether the newest request was taken.
+    is_proven: bool,
     breaker: Breaker,
     /// How long a request takes, smoothed.
     pace: Duration,
@@ -94,6 +96,7 @@ impl Gate {
             window: 1,
             running: 0,
             failures: 0,
+            is_proven: false,
             breaker: Breaker::Closed,
             pace: UNKNOWN,
             progress: now,
@@ -109,13 +112,12 @@ impl Gate {
                 self.begin(now);
                 Entry::Go
             }
-            Breaker::Open { .. } | Breaker::Probing { .. } => Entry::Later,
             Breaker::Closed if waiting == 0 && self.running < self.window => {
                 self.begin(now);
                 Entry::Go
             }
             Breaker::Closed if self.may_wait(now, waiting) => Entry::Wait,
-            Breaker::Closed => Entry::Later,
+            Breaker::Closed | Breaker::Open { .. } | Breaker::Probing { .. } => Entry::Later,
         }
     }
 
@@ -166,6 +168,11 @@ impl Gate {
         self.breaker == Breaker::Closed
     }
 
+    /// Whether it takes what it gets.
+    pub(crate) fn is_proven(&self) -> bool {
+        self.is_proven
+    }
+
     /// Whether nothing is running, and nothing has happened for so long that what is known of the host is worth nothing.
     pub(crate) fn is_forgettable(&self, now: Instant) -> bool {
         let rests_since = match self.breaker {
@@ -201,7 +208,7 @@ impl Gate {
     fn succeed(&mut self, now: Instant, took: Duration) {
         // A slow past is soon forgiven.
         self.pace = if took < self.pace { (self.pace + took) / 2 } else { smooth(self.pace, took) };
-        self.failures = 0;
+        (self.failures, self.is_proven) = (0, true);
         self.window = (self.window + 1).min(self.bounds.most);
         if self.breaker != Breaker::Closed {
             self.breaker = Breaker::Closed;
@@ -211,7 +218,7 @@ impl Gate {
 
     fn fail(&mut self, now: Instant, took: Duration, random: f64) {
         self.pace = smooth(self.pace, took);
-        self.failures += 1;
+        (self.failures, self.is_proven) = (self.failures + 1, false);
         self.window = 1;
         let cool_down = match self.breaker {
             Breaker::Probing { cool_down } => (cool_down * 2).min(LONGEST_COOL_DOWN),

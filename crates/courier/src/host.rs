@@ -115,7 +115,7 @@ impl Host {
         match state.gate.enter(now, waiting) {
             Entry::Go => return Admission::Go(Place::new(self)),
             Entry::Wait => {
-                if let Some(seat) = Seat::take(&self.crowd) {
+                if let Some(seat) = Seat::take(&self.crowd, self.crowd.open_to(&state.gate)) {
                     let (sender, place) = oneshot::channel();
                     state.line.push_back(sender);
                     return Admission::Wait(Waiting { host: Arc::clone(self), place, _seat: seat });
@@ -208,13 +208,11 @@ pub(crate) struct Waiting {
 impl Waiting {
     /// The place, once it is there; or in how long to come again, if it doesn't come within a moment.
     pub(crate) async fn place(self) -> Result<Place, Duration> {
-        match timeout(PATIENCE, self.place).await {
-            Ok(Ok(place)) => Ok(place),
-            Ok(Err(_)) | Err(_) => {
-                self.host.state.lock().line.retain(|waiting| !waiting.is_closed());
-                Err(self.host.later())
-            }
+        if let Ok(Ok(place)) = timeout(PATIENCE, self.place).await {
+            return Ok(place);
         }
+        self.host.state.lock().line.retain(|waiting| !waiting.is_closed());
+        Err(self.host.later())
     }
 }
 
@@ -225,6 +223,12 @@ struct Crowd {
 }
 
 impl Crowd {
+    /// How many may wait before one for such a host: those that have not shown that they take what they get have a half, so that
+    /// they never keep the others from waiting.
+    fn open_to(&self, gate: &Gate) -> usize {
+        if gate.is_proven() { self.most } else { self.most.div_ceil(2) }
+    }
+
     fn is_full(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) >= self.most
     }
@@ -234,11 +238,12 @@ impl Crowd {
 struct Seat(Arc<Crowd>);
 
 impl Seat {
-    fn take(crowd: &Arc<Crowd>) -> Option<Self> {
+    /// One of the first `most`.
+    fn take(crowd: &Arc<Crowd>, most: usize) -> Option<Self> {
         let before = crowd.waiting.fetch_add(1, Ordering::Relaxed);
         // Dropped, and so not counted, where there is no room.
         let seat = Self(Arc::clone(crowd));
-        (before < crowd.most).then_some(seat)
+        (before < most).then_some(seat)
     }
 }
 

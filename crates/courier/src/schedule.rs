@@ -17,14 +17,12 @@ impl Waits {
     /// How long the next attempt waits after `tries` that failed before this one: four times as long each time, at random from half of
     /// that on; or as long as the receiver `asked` for, and up to a tenth longer. `random` is from 0 to 1.
     pub(crate) fn next(self, tries: u32, asked: Option<Duration>, random: f64) -> Duration {
-        let wait = match asked {
-            // Not all at the same moment.
-            Some(asked) => asked.min(self.longest).mul_f64(1.0 + random / 10.0),
-            None => {
-                let full = self.first.saturating_mul(4_u32.saturating_pow(tries)).min(self.longest);
-                full.mul_f64(0.5 + random / 2.0)
-            }
-        };
+        let grown = || self.first.saturating_mul(4_u32.saturating_pow(tries)).min(self.longest);
+        // Neither way do all come at the same moment.
+        let wait = asked.map_or_else(
+            || grown().mul_f64(0.5 + random / 2.0),
+            |asked| asked.min(self.longest).mul_f64(1.0 + random / 10.0),
+        );
         wait.min(self.longest)
     }
 }

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use axum::http::header::{LOCATION, RETRY_AFTER};
 use axum::response::IntoResponse;
-use bench::receiver::{Bad, BadReceiver, Receiver, status};
+use bench::receiver::{Receiver, status};
 use bench::{Bench, Courier, LONG, SECRET, Setup, keys, options, owner, secrets};
 use courier::{Failure, FailureLabels, Options, Secrets};
 use model::Json;
@@ -26,6 +26,7 @@ use model::webhook::{Secret, sign};
 use model::wire::DeliveryStatus::{Dead, Delivered};
 use service::stop::Finished;
 use store::{Webhook, WebhookSecret};
+use testkit::{Bad, BadReceiver};
 
 fn failures(courier: &Courier, reason: Failure) -> u64 {
     courier.metrics.failed.get_or_create(&FailureLabels { reason }).get()

@@ -20,11 +20,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::response::IntoResponse;
-use bench::receiver::{Bad, BadReceiver, Receiver};
+use bench::receiver::Receiver;
 use bench::{Bench, Courier, LONG, Setup, options};
 use courier::{Became, BecameLabels, Options};
 use model::wire::DeliveryStatus::{Dead, Delivered};
 use testkit::proxy::Proxy;
+use testkit::{Bad, BadReceiver};
 
 fn became(courier: &Courier, outcome: Became) -> u64 {
     courier.metrics.became.get_or_create(&BecameLabels { outcome }).get()
@@ -68,7 +69,7 @@ async fn a_host_gets_no_more_requests_at_once_than_it_may() {
 async fn a_dead_host_is_left_alone_and_others_are_served_meanwhile() {
     let bench = Bench::start().await;
     let (dead, good) = (Receiver::answering(|_, _| 500).await, Receiver::start().await);
-    let courier = bench.courier(Options { attempts: 20, retry_delay: Duration::from_secs(60), ..options() });
+    let courier = bench.courier(Options { attempts: 20, retry_delay: Duration::from_mins(1), ..options() });
     for _ in 0..300 {
         bench.ended(&dead.url()).await;
     }

@@ -6,6 +6,7 @@
 //! | [`proxy`] | a TCP proxy before a server that breaks on demand, down to single replies |
 //! | [`sse`] | a reader of event streams, one that reconnects like a browser, and the check of a history |
 //! | [`process`] | the real `jobcast` binary as a child process |
+//! | [`BadReceiver`] | a receiver of webhooks that never answers, drips, floods or resets |
 //! | [`http()`] | an HTTP client of tests |
 //! | [`eventually()`] | waiting on a condition with a deadline, instead of sleeping |
 //!
@@ -19,6 +20,7 @@
     reason = "for tests alone: a broken part must fail the test at once, with a sentence"
 )]
 
+mod bad_receiver;
 mod eventually;
 mod group;
 mod http;
@@ -28,6 +30,7 @@ pub mod proxy;
 pub mod redis;
 pub mod sse;
 
+pub use bad_receiver::{Bad, BadReceiver};
 pub(crate) use eventually::Looks;
 pub use eventually::{eventually, eventually_ok, eventually_some};
 pub use http::http;

@@ -40,6 +40,12 @@ pub const FIGURES: &[Figure] = &[
     figure("worker_redis_cpu_per_job", "us", None),
     figure("round_trips_per_job", "commands", Some(Target::AtMost(6.0))),
     figure("round_trips_per_lone_job", "commands", None),
+    figure("bare_posts", "1/s", None),
+    figure("courier_deliveries", "1/s", None),
+    figure("courier_deliveries_to_bare", "ratio", Some(Target::AtLeast(0.6))),
+    figure("bare_cpu_per_post", "us", None),
+    figure("courier_cpu_per_delivery", "us", None),
+    figure("courier_redis_cpu_per_delivery", "us", None),
     figure("idle_start", "ms", Some(Target::AtMost(20.0))),
     figure("memory_per_finished_job", "bytes", None),
 ];

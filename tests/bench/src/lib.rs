@@ -9,4 +9,5 @@ pub mod memory;
 pub mod monitor;
 pub mod scene;
 pub mod submissions;
+pub mod webhooks;
 pub mod worker;

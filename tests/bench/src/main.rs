@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::{Parser, Subcommand};
 use measure::figure::{Record, Sum};
 use measure::scene::Scene;
-use measure::{bare, jobs, memory, submissions, worker};
+use measure::{bare, jobs, memory, submissions, webhooks, worker};
 use serde_json::json;
 
 /// Measures, and writes target/bench/summary.json.
@@ -37,13 +37,32 @@ enum Role {
         #[arg(long)]
         url: String,
     },
+    /// What is measured: a courier
+    #[command(hide = true)]
+    Courier {
+        #[arg(long)]
+        url: String,
+    },
+    /// What it is held against: a loop that posts
+    #[command(hide = true)]
+    Post {
+        #[arg(long)]
+        url: String,
+        #[arg(long)]
+        count: usize,
+        #[arg(long)]
+        body: String,
+    },
 }
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    if let Some(Role::Worker { url }) = args.role {
-        return worker::work(&url).await;
+    match args.role {
+        Some(Role::Worker { url }) => return worker::work(&url).await,
+        Some(Role::Courier { url }) => return webhooks::deliver(&url).await,
+        Some(Role::Post { url, count, body }) => return webhooks::post(url, count, body).await,
+        None => {}
     }
     let (runs, jobs, finished) =
         if args.short { (1, 200, 200) } else { (args.runs.max(1), args.jobs.max(1000), FINISHED) };
@@ -69,7 +88,8 @@ async fn run(jobs: usize, finished: usize, record: &mut Record) -> anyhow::Resul
     submissions::over_http(&scene, jobs, record).await?;
     jobs::through_a_worker(&scene, record).await?;
     jobs::asked_of_redis(&scene, jobs / 10, record).await?;
-    memory::measure(&scene, finished, record).await
+    memory::measure(&scene, finished, record).await?;
+    webhooks::measure(&scene, jobs, record).await
 }
 
 fn show(sums: &[Sum]) {

@@ -12,7 +12,13 @@ fn a_short_run_measures_every_figure() {
     let text = std::fs::read_to_string(&out).expect("it has written its summary");
     let summary: serde_json::Value = serde_json::from_str(&text).expect("JSON");
     let figures = summary["figures"].as_array().expect("figures");
-    for name in ["store_submissions", "http_submissions", "worker_jobs_to_bare", "round_trips_per_job"] {
+    for name in [
+        "store_submissions",
+        "http_submissions",
+        "worker_jobs_to_bare",
+        "round_trips_per_job",
+        "courier_deliveries_to_bare",
+    ] {
         let figure = figures.iter().find(|figure| figure["name"] == name).expect("the figure is there");
         assert!(figure["median"].as_f64() > Some(0.0), "{figure}");
         assert!(figure["unit"].is_string() && figure["min"].is_f64() && figure["max"].is_f64(), "{figure}");

@@ -48,7 +48,7 @@ pub(super) fn start(
         options: parts::courier_options(config),
         rules: parts::target_rules(config),
         secrets: parts::webhook_secrets(config),
-        lookup: Arc::new(SystemLookup),
+        lookup: Arc::new(SystemLookup::default()),
         metrics: CourierMetrics::new(&metrics),
     };
     let server = listener.map(|listener| ops::serve(listener, ops::router(health, metrics))).transpose()?;

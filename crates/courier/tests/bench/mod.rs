@@ -108,7 +108,7 @@ impl Default for Setup {
             options: options(),
             allow: vec!["127.0.0.0/8"],
             secrets: secrets(&[SECRET]),
-            lookup: Arc::new(SystemLookup),
+            lookup: Arc::new(SystemLookup::default()),
         }
     }
 }
@@ -179,7 +179,7 @@ pub fn store(url: &str) -> Store {
 pub fn options() -> Options {
     Options {
         retry_delay: Duration::from_millis(10),
-        max_retry_delay: Duration::from_secs(3600),
+        max_retry_delay: Duration::from_hours(1),
         ..Options::default()
     }
 }

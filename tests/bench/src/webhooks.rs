@@ -1,0 +1,224 @@
+//! Deliveries a second from one courier process to a receiver that only counts, beside a bare loop that makes the same POSTs with the
+//! same HTTP client and as many at once; and what each takes of a processor. Both are processes of their own: this program, started
+//! once more.
+
+use std::io::Read;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::ensure;
+use courier::{CourierMetrics, Parts, Secrets, SystemLookup};
+use model::Owner;
+use model::webhook::{Allow, Secret, TargetRules};
+use parking_lot::Mutex;
+use rustix::time::{ClockId, clock_gettime};
+use service::stop::Shutdown;
+use store::{NewJob, Options, Store, Submitted, Target, Webhook, WebhookSecret};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::process::{Child, Command};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+use crate::figure::Record;
+use crate::scene::{Scene, new_job};
+
+/// How many requests are under way at once, as many as a courier has for one host.
+const AT_ONCE: u32 = 32;
+/// How many callers make jobs that end.
+const CALLERS: usize = 64;
+
+/// `jobs` deliveries, and as many bare POSTs.
+pub async fn measure(scene: &Scene, jobs: usize, record: &mut Record) -> anyhow::Result<()> {
+    let receiver = Receiver::start().await?;
+    end_jobs(scene, jobs, &receiver.url).await?;
+    let redis_before = scene.cpu().await?;
+    let courier = start(&["courier", "--url", &scene.server.url()])?;
+    let (rate, body) = receiver.take(jobs).await?;
+    // What came last is written, too, before it ends.
+    let cpu = finish(courier).await?;
+    record.add("courier_deliveries", rate);
+    record.add("courier_cpu_per_delivery", cpu / jobs as f64);
+    record.add("courier_redis_cpu_per_delivery", (scene.cpu().await? - redis_before) / jobs as f64);
+
+    let receiver = Receiver::start().await?;
+    let (count, url) = (jobs.to_string(), receiver.url.clone());
+    let bare = start(&["post", "--url", &url, "--count", &count, "--body", &body])?;
+    let (rate, _) = receiver.take(jobs).await?;
+    record.add("bare_posts", rate);
+    record.add("bare_cpu_per_post", finish(bare).await? / jobs as f64);
+    record.add("courier_deliveries_to_bare", record.last("courier_deliveries") / record.last("bare_posts"));
+    Ok(())
+}
+
+/// Jobs that have ended, and are to be told to `url`.
+async fn end_jobs(scene: &Scene, jobs: usize, url: &str) -> anyhow::Result<()> {
+    let webhooks = vec![Webhook { url: url.to_owned(), secret: WebhookSecret::Owner }];
+    let job = NewJob { webhooks, ..new_job() };
+    let mut callers = JoinSet::new();
+    for caller in 0..CALLERS {
+        let (store, job) = (scene.store.clone(), job.clone());
+        callers.spawn(async move {
+            for _ in (caller..jobs).step_by(CALLERS) {
+                let (Submitted::Created(id) | Submitted::Replayed(id)) = store.submit(&job).await?;
+                store.cancel(id, &job.owner, "enough").await?;
+            }
+            anyhow::Ok(())
+        });
+    }
+    callers.join_all().await.into_iter().collect()
+}
+
+/// What the courier's process does: delivers until its standard input ends.
+pub async fn deliver(url: &str) -> anyhow::Result<()> {
+    let owner: Owner = new_job().owner;
+    let secret: Secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".parse()?;
+    let shutdown = Shutdown::manual();
+    let parts = Parts {
+        store: Store::new(Options::new(Target::parse(url)?)),
+        options: courier::Options { per_host: AT_ONCE, ..courier::Options::default() },
+        rules: TargetRules::new(vec!["127.0.0.0/8".parse::<Allow>()?]),
+        secrets: Secrets { owners: [(owner, vec![secret])].into(), ..Secrets::default() },
+        lookup: Arc::new(SystemLookup::default()),
+        metrics: CourierMetrics::default(),
+    };
+    let stop = shutdown.clone();
+    shutdown.tasks().spawn(async move { courier::run(parts, &stop).await });
+    until_input_ends().await?;
+    shutdown.stop_soft();
+    shutdown.finish(Duration::from_secs(5)).await;
+    tell_cpu();
+    Ok(())
+}
+
+/// What the bare loop's process does: posts, and waits until its standard input ends.
+pub async fn post(url: String, count: usize, body: String) -> anyhow::Result<()> {
+    let client = testkit::http().build()?;
+    let mut posting = JoinSet::new();
+    let at_once = usize::try_from(AT_ONCE)?;
+    for one in 0..at_once {
+        let (client, url, body) = (client.clone(), url.clone(), body.clone());
+        posting.spawn(async move {
+            for n in (one..count).step_by(at_once) {
+                let request = client
+                    .post(&url)
+                    .header("content-type", "application/json")
+                    .header("webhook-id", format!("01a2220d-aa9c-7dea-8de3-d9790c18a800.{n}-aa2fa6"))
+                    .header("webhook-timestamp", "1795514400")
+                    .header("webhook-signature", "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=")
+                    .header(
+                        "x-webhook-signature",
+                        "dfe62afd3a708ea27b217b8cabc11f103edbfb2d176e892a38a2d475a803c4c2",
+                    );
+                let answer = request.body(body.clone()).send().await?;
+                ensure!(answer.status().is_success(), "{}", answer.status());
+                answer.bytes().await?;
+            }
+            anyhow::Ok(())
+        });
+    }
+    posting.join_all().await.into_iter().collect::<anyhow::Result<()>>()?;
+    until_input_ends().await?;
+    tell_cpu();
+    Ok(())
+}
+
+async fn until_input_ends() -> anyhow::Result<()> {
+    tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new())).await??;
+    Ok(())
+}
+
+/// Prints the processor time that this process has taken, in microseconds.
+fn tell_cpu() {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    println!("{}", time.tv_sec * 1_000_000 + time.tv_nsec / 1000);
+}
+
+fn start(args: &[&str]) -> anyhow::Result<Child> {
+    let mut command = Command::new(std::env::current_exe()?);
+    Ok(command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn()?)
+}
+
+/// Ends the process; the processor time that it took, in microseconds.
+async fn finish(child: Child) -> anyhow::Result<f64> {
+    let output = child.wait_with_output().await?;
+    ensure!(output.status.success(), "{}", output.status);
+    Ok(String::from_utf8(output.stdout)?.trim().parse()?)
+}
+
+/// Counts requests, and says 204 to each.
+struct Receiver {
+    url: String,
+    seen: Arc<Mutex<Seen>>,
+    _serving: JoinSet<()>,
+}
+
+#[derive(Default)]
+struct Seen {
+    count: usize,
+    first: Option<Instant>,
+    last: Option<Instant>,
+    /// A body that came.
+    body: String,
+}
+
+impl Receiver {
+    async fn start() -> anyhow::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let url = format!("http://{}/hook", listener.local_addr()?);
+        let seen = Arc::<Mutex<Seen>>::default();
+        let (mut serving, into) = (JoinSet::new(), Arc::clone(&seen));
+        serving.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((socket, _)) = listener.accept().await {
+                connections.spawn(serve(socket, Arc::clone(&into)));
+            }
+        });
+        Ok(Self { url, seen, _serving: serving })
+    }
+
+    /// Waits for `count` requests: how many a second came, from the first on, and the body of one.
+    async fn take(&self, count: usize) -> anyhow::Result<(f64, String)> {
+        loop {
+            {
+                let seen = self.seen.lock();
+                if let (true, Some(first), Some(last)) = (seen.count >= count, seen.first, seen.last) {
+                    let rate = (seen.count - 1) as f64 / last.duration_since(first).as_secs_f64();
+                    return Ok((rate, seen.body.clone()));
+                }
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+/// Answers the requests of one connection. They come whole, one after the other, with `content-length`.
+async fn serve(mut socket: TcpStream, seen: Arc<Mutex<Seen>>) {
+    let _ = socket.set_nodelay(true);
+    let mut bytes = Vec::with_capacity(8192);
+    while let Ok(1..) = socket.read_buf(&mut bytes).await {
+        let Some((head, body)) = whole_request(&bytes) else { continue };
+        {
+            let (mut seen, now) = (seen.lock(), Instant::now());
+            seen.count += 1;
+            seen.first.get_or_insert(now);
+            seen.last = Some(now);
+            if seen.count == 1 {
+                seen.body = String::from_utf8_lossy(&bytes[head..head + body]).into_owned();
+            }
+        }
+        bytes.drain(..head + body);
+        if socket.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.is_err() {
+            return;
+        }
+    }
+}
+
+/// The lengths of the head and the body, once both are there.
+fn whole_request(bytes: &[u8]) -> Option<(usize, usize)> {
+    let head = bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
+    let text = std::str::from_utf8(&bytes[..head]).ok()?.to_ascii_lowercase();
+    let length = text.lines().find_map(|line| line.strip_prefix("content-length:"))?.trim().parse().ok()?;
+    (bytes.len() >= head + length).then_some((head, length))
+}
