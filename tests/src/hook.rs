@@ -10,8 +10,10 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{HeaderMap, Request, Response};
 use hyper_util::rt::TokioIo;
+use model::{Clock, SystemClock, Timestamp};
 use serde_json::Value;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::SOON;
@@ -19,9 +21,16 @@ use crate::SOON;
 /// What the receiver answers to its request number `n`, counted from 0: a status, and a body.
 type Script = dyn Fn(usize, &Got) -> (u16, String) + Send + Sync;
 
+/// What a receiver says whose answers are set by [`Hook::answer`].
+pub const ANSWER: &str = "thanks, or no thanks";
+
 /// One request that arrived.
 #[derive(Clone, Debug)]
 pub struct Got {
+    /// When it had come.
+    pub at: Timestamp,
+    /// The path that it was sent to.
+    pub path: String,
     /// Its headers.
     pub headers: HeaderMap,
     /// Its body.
@@ -54,6 +63,10 @@ pub struct Hook {
 
 struct Shared {
     script: Box<Script>,
+    /// What is answered in place of what the script says.
+    instead: Mutex<Option<u16>>,
+    /// Answers wait while this is true.
+    held: watch::Sender<bool>,
     got: Mutex<Vec<Got>>,
 }
 
@@ -66,7 +79,12 @@ impl Hook {
     /// One that answers what `script` says.
     pub async fn answering(script: impl Fn(usize, &Got) -> (u16, String) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let shared = Arc::new(Shared { script: Box::new(script), got: Mutex::default() });
+        let shared = Arc::new(Shared {
+            script: Box::new(script),
+            instead: Mutex::default(),
+            held: watch::Sender::new(false),
+            got: Mutex::default(),
+        });
         let mut hook = Self { addr: listener.local_addr().unwrap(), shared, serving: None };
         hook.serve(listener);
         hook
@@ -75,6 +93,21 @@ impl Hook {
     /// Its URL.
     pub fn url(&self) -> String {
         format!("http://{}/hook", self.addr)
+    }
+
+    /// The URL of another path, which begins with a slash.
+    pub fn at(&self, path: &str) -> String {
+        format!("http://{}{path}", self.addr)
+    }
+
+    /// From now on everything is answered so, with [`ANSWER`].
+    pub fn answer(&self, status: u16) {
+        *self.shared.instead.lock().unwrap() = Some(status);
+    }
+
+    /// From now on nothing is answered, or again what waits for its answer.
+    pub fn hold(&self, holds: bool) {
+        self.shared.held.send_replace(holds);
     }
 
     /// What has arrived so far.
@@ -133,13 +166,26 @@ async fn answer(
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let (head, body) = request.into_parts();
     let Ok(body) = body.collect().await else { return Ok(Response::default()) };
-    let got = Got { headers: head.headers, body: body.to_bytes() };
+    let got = Got {
+        at: SystemClock.now(),
+        path: head.uri.path().to_owned(),
+        headers: head.headers,
+        body: body.to_bytes(),
+    };
     let n = {
         let mut all = shared.got.lock().unwrap();
         all.push(got.clone());
         all.len() - 1
     };
-    let (status, body) = (shared.script)(n, &got);
+    let mut held = shared.held.subscribe();
+    held.wait_for(|held| !held).await.unwrap();
+    let instead = *shared.instead.lock().unwrap();
+    let (status, body) = match instead {
+        // What must not have a body gets none.
+        Some(status @ 204) => (status, String::new()),
+        Some(status) => (status, ANSWER.to_owned()),
+        None => (shared.script)(n, &got),
+    };
     Ok(Response::builder().status(status).body(body.into()).unwrap())
 }
 

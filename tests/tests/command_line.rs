@@ -3,39 +3,9 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use testkit::process::{self, Jobcast, JobcastBuilder};
-use whole::{Remote, SOON, System, repository};
-
-/// How a command ended.
-#[derive(Debug)]
-struct Ended {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
-}
-
-impl Ended {
-    /// The lines of its output, each of which must be JSON.
-    #[track_caller]
-    fn json_lines(&self) -> Vec<Value> {
-        self.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-    }
-}
-
-/// `jobcast` with these arguments before the gateway at `url`.
-fn jobcast(url: &str, args: &[&str]) -> JobcastBuilder {
-    Jobcast::builder().args(args).env("JOBCAST_URL", url).env("JOBCAST_KEY", "")
-}
-
-async fn end(builder: JobcastBuilder) -> Ended {
-    let running = builder.start();
-    let status = running.wait_exit(2 * SOON).await;
-    Ended { code: status.code(), stdout: running.stdout(), stderr: running.stderr() }
-}
-
-async fn run(url: &str, args: &[&str]) -> Ended {
-    end(jobcast(url, args)).await
-}
+use testkit::process::{self, Jobcast};
+use whole::command::{Ended, command, end, in_terminal, run};
+use whole::{Remote, SOON, System};
 
 /// The id that `jobcast submit` printed.
 async fn submit(url: &str, args: &[&str]) -> String {
@@ -53,7 +23,7 @@ async fn submit_prints_the_id_and_takes_payloads_from_anywhere() {
     let here = payload.to_string();
     let from_file = format!("@{}", file.path().display());
     for (given, stdin) in [(&*here, ""), (&*from_file, ""), ("-", &*here)] {
-        let ended = end(jobcast(&url, &["submit", "remote", given]).stdin(stdin)).await;
+        let ended = end(command(&url, &["submit", "remote", given]).stdin(stdin)).await;
         assert_eq!((ended.code, &*ended.stderr), (Some(0), ""), "{given}");
         let id: model::JobId = ended.stdout.strip_suffix('\n').unwrap().parse().unwrap();
         let client = system.client(0);
@@ -140,6 +110,32 @@ async fn how_it_ends_says_its_exit_code() {
         (nowhere, &["retry", failed, "--patience", "0"], 3, "Connection refused"),
         (url, &["cancel", failed, waiting], 1, "409 job-ended"),
         (nowhere, &["cancel", failed, "--patience", "0"], 3, "Connection refused"),
+        (url, &["jobs", "deliveries", failed], 0, ""),
+        (url, &["jobs", "deliveries", unknown], 1, "404 not-found"),
+        (url, &["dead-letters"], 0, ""),
+        (url, &["dead-letters", "--since", "yesterday"], 2, "how long ago"),
+        (url, &["dead-letters", "--after", "x"], 1, "400 bad-cursor"),
+        (url, &["dead-letters", "show", "x"], 2, "a delivery's id is"),
+        (url, &["dead-letters", "show", &format!("{failed}.1")], 1, "no such delivery"),
+        (url, &["dead-letters", "replay"], 2, "say --all"),
+        (url, &["dead-letters", "replay", "--all"], 0, ""),
+        (url, &["dead-letters", "replay", "--all", "--since", "1d"], 2, "cannot be used with"),
+        (url, &["dead-letters", "replay", &format!("{failed}.1")], 1, "404 not-found"),
+        (nowhere, &["dead-letters", "--patience", "0"], 3, "Connection refused"),
+        (url, &["submit", "count", "--webhook", "http://10.0.0.1/"], 1, "no-webhook-secret"),
+        (url, &["submit", "count", "--webhook-secret-env", "X"], 2, "--webhook"),
+        (
+            url,
+            &["submit", "count", "--webhook", "http://h/", "--webhook-secret-env", "NONE"],
+            2,
+            "no such variable",
+        ),
+        (
+            url,
+            &["submit", "count", "--webhook", "http://h/", "--webhook-secret-file", "/none"],
+            2,
+            "/none: No such",
+        ),
         (url, &["completions", "bash"], 0, ""),
         (url, &["completions", "cmd"], 2, "bash"),
     ] {
@@ -155,7 +151,7 @@ async fn how_it_ends_says_its_exit_code() {
 async fn a_pipe_gets_the_events_as_lines_of_json() {
     let mut system = System::builder().gateways(2).workers(0).start().await;
     let url = system.client(0).url("");
-    let watched = jobcast(&url, &["submit", "remote", "--watch", "--patience", "1m"]).start();
+    let watched = command(&url, &["submit", "remote", "--watch", "--patience", "1m"]).start();
     let remote = Remote::claim(system.client(1), "remote").await;
     remote.must("output", json!({ "text": "one " })).await;
     testkit::eventually(SOON, "the text has come", async || watched.stdout().contains("one ")).await;
@@ -187,28 +183,6 @@ async fn nobody_who_reads_is_no_error() {
         .env("JOBCAST_URL", system.client(0).url("")))
     .await;
     assert!(ended.stdout.ends_with("\n0\n") && ended.stderr.is_empty(), "{ended:?}");
-}
-
-/// What was seen in a terminal: its screen at the end, and all that was written.
-async fn in_terminal(
-    url: &str,
-    after: Option<[&str; 2]>,
-    args: &[&str],
-) -> (Option<i32>, Vec<String>, String) {
-    let program = repository().join("tests/programs/terminal.py");
-    let mut builder = jobcast(url, &[]).program("python3").arg(program).arg("80");
-    if let Some([text, keys]) = after {
-        builder = builder.args(["--after", text, keys]);
-    }
-    let ended = end(builder.arg(process::binary()).args(args)).await;
-    assert_eq!(ended.stderr, "", "{ended:?}");
-    let seen: Value = serde_json::from_str(&ended.stdout).unwrap();
-    let lines = seen["screen"].as_array().unwrap().iter();
-    let mut lines: Vec<_> = lines.map(|line| line.as_str().unwrap().to_owned()).collect();
-    while lines.last().is_some_and(String::is_empty) {
-        lines.pop();
-    }
-    (ended.code, lines, seen["written"].as_str().unwrap().to_owned())
 }
 
 #[tokio::test]
@@ -349,7 +323,7 @@ async fn an_external_job_is_printed_with_what_it_takes_to_report() {
     assert_eq!(usual[0].get("leaseToken"), None);
 
     // Nobody could report of one that is watched, were its token not told first.
-    let watched = jobcast(&url, &["submit", "remote", "--external", "--watch"]).start();
+    let watched = command(&url, &["submit", "remote", "--external", "--watch"]).start();
     testkit::eventually(SOON, "it is queued", async || watched.stdout().contains("queued")).await;
     let (id, token) = two(watched.stdout().lines().next().unwrap());
     report(&id, &token, "complete", json!({ "result": 2 })).await;
@@ -385,7 +359,7 @@ async fn the_key_is_shown_nowhere() {
     for args in
         [&["submit", "--help"][..], &["watch", "--help"], &["submit", "count"], &["submit", "count", "{"]]
     {
-        let ended = end(jobcast(&url, args).env("JOBCAST_KEY", "sesame")).await;
+        let ended = end(command(&url, args).env("JOBCAST_KEY", "sesame")).await;
         assert!(!format!("{ended:?}").contains("sesame"), "{ended:?}");
     }
     // A key that nobody knows is refused even where none is needed, so it was sent.
@@ -397,9 +371,21 @@ async fn the_key_is_shown_nowhere() {
 
 #[tokio::test]
 async fn help_has_examples_and_completions_know_all_commands() {
-    for command in
-        ["submit", "watch", "cancel", "retry", "jobs", "jobs show", "jobs delete", "listen", "completions"]
-    {
+    for command in [
+        "submit",
+        "watch",
+        "cancel",
+        "retry",
+        "jobs",
+        "jobs show",
+        "jobs deliveries",
+        "jobs delete",
+        "dead-letters",
+        "dead-letters show",
+        "dead-letters replay",
+        "listen",
+        "completions",
+    ] {
         let args: Vec<_> = command.split(' ').chain(["--help"]).collect();
         let ended = run("http://h", &args).await;
         assert_eq!(ended.code, Some(0));
@@ -411,9 +397,18 @@ async fn help_has_examples_and_completions_know_all_commands() {
     }
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let ended = run("http://h", &["completions", shell]).await;
-        for command in
-            ["submit", "watch", "cancel", "retry", "jobs", "listen", "completions", "gateway", "dev"]
-        {
+        for command in [
+            "submit",
+            "watch",
+            "cancel",
+            "retry",
+            "jobs",
+            "dead-letters",
+            "listen",
+            "completions",
+            "gateway",
+            "dev",
+        ] {
             assert!(ended.stdout.contains(command), "{shell}: {command}");
         }
     }
@@ -424,7 +419,7 @@ async fn a_gateway_that_starts_late_is_waited_for() {
     let mut system = System::builder().workers(0).start().await;
     let url = system.client(0).url("");
     system.gateways[0].kill();
-    let submitted = jobcast(&url, &["submit", "remote", "--patience", "1m"]).start();
+    let submitted = command(&url, &["submit", "remote", "--patience", "1m"]).start();
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(submitted.exited(), None, "{}", submitted.stderr());
     system.restart_gateway(0);

@@ -8,7 +8,8 @@
 
 use model::JobId;
 use serde_json::{Value, json};
-use whole::{ANSWER, Answer, Client, Receiver, SOON, System};
+use whole::command::{in_terminal, run};
+use whole::{ANSWER, Answer, Client, Hook, SOON, System};
 
 const UNKNOWN: &str = "019ab3c4-5d6e-7f80-9a1b-2c3d4e5f6000";
 
@@ -54,12 +55,12 @@ async fn replay(client: &Client, id: &str) -> Answer {
 #[tokio::test]
 async fn a_dead_letter_tells_each_attempt_and_is_delivered_after_all() {
     let system = System::builder().gateways(2).workers(0).couriers(1).settings(&settings("")).start().await;
-    let (client, receiver) = (system.client(0), Receiver::start().await);
+    let (client, receiver) = (system.client(0), Hook::start().await);
     receiver.answer(500);
-    let id = ended(client, &receiver.url("/hook")).await;
+    let id = ended(client, &receiver.at("/hook")).await;
     let letter = dead(client, 1).await.remove(0);
     assert_eq!((&letter["id"], &letter["jobId"]), (&json!(format!("{id}.1")), &json!(id)));
-    assert_eq!((&letter["url"], &letter["status"]), (&json!(receiver.url("/hook")), &json!("dead")));
+    assert_eq!((&letter["url"], &letter["status"]), (&json!(receiver.at("/hook")), &json!("dead")));
     assert_eq!((&letter["nextAttemptAt"], letter["settledAt"].is_string()), (&Value::Null, true));
     let attempt = &letter["attempts"][0];
     assert_eq!((&attempt["status"], &attempt["body"]), (&json!(500), &json!(ANSWER)));
@@ -90,10 +91,10 @@ async fn a_dead_letter_tells_each_attempt_and_is_delivered_after_all() {
 async fn they_are_listed_by_pages_and_chosen_by_url_and_time() {
     let store = "partitions = 4";
     let system = System::builder().workers(0).couriers(1).store(store).settings(&settings("")).start().await;
-    let (client, receiver) = (system.client(0), Receiver::start().await);
+    let (client, receiver) = (system.client(0), Hook::start().await);
     receiver.answer(410);
     for number in 0..6 {
-        ended(client, &receiver.url(if number % 2 == 0 { "/even" } else { "/odd" })).await;
+        ended(client, &receiver.at(if number % 2 == 0 { "/even" } else { "/odd" })).await;
         dead(client, number + 1).await;
     }
     let all = dead(client, 6).await;
@@ -109,7 +110,7 @@ async fn they_are_listed_by_pages_and_chosen_by_url_and_time() {
         }
     }
     assert_eq!(names(&found), names(&all));
-    let even = letters(client, &format!("?url={}", receiver.url("/even"))).await;
+    let even = letters(client, &format!("?url={}", receiver.at("/even"))).await;
     assert_eq!(names(&even), [1, 3, 5].map(|at| names(&all)[at]));
     let since = letters(client, &format!("?since={}", settled[1])).await;
     assert!(since.len() >= 2 && since.len() < 6, "{since:?}");
@@ -128,7 +129,7 @@ async fn they_are_listed_by_pages_and_chosen_by_url_and_time() {
     }
 
     receiver.answer(200);
-    let chosen = client.tell("/api/dead-letters/replay", &json!({ "url": receiver.url("/odd") })).await;
+    let chosen = client.tell("/api/dead-letters/replay", &json!({ "url": receiver.at("/odd") })).await;
     assert_eq!((chosen.status, &chosen.body), (202, &json!({ "replayed": 3 })));
     let arrivals = receiver.wait(9).await;
     assert!(arrivals[6..].iter().all(|arrival| arrival.path == "/odd"));
@@ -144,14 +145,58 @@ async fn they_are_listed_by_pages_and_chosen_by_url_and_time() {
 }
 
 #[tokio::test]
+async fn the_command_lists_shows_and_replays_them() {
+    let system = System::builder().workers(0).couriers(1).settings(&settings("")).start().await;
+    let (client, receiver) = (system.client(0), Hook::start().await);
+    let url = client.url("");
+    receiver.answer(410);
+    let mut ids = Vec::new();
+    for path in ["/one", "/two", "/three"] {
+        let submitted = run(&url, &["submit", "remote", "--webhook", &receiver.at(path)]).await;
+        let job: JobId = submitted.stdout.trim_end().parse().unwrap();
+        assert_eq!(run(&url, &["cancel", &job.to_string()]).await.code, Some(0));
+        ids.push(format!("{job}.1"));
+        dead(client, ids.len()).await;
+    }
+    // A line of JSON for each, as the API tells it.
+    let all = dead(client, 3).await;
+    let listed = run(&url, &["dead-letters"]).await;
+    assert_eq!((listed.code, &*listed.stderr, listed.json_lines()), (Some(0), "", all.clone()));
+    let chosen = run(&url, &["dead-letters", "--target", &receiver.at("/t"), "--since", "1h"]).await;
+    assert_eq!(names(&chosen.json_lines()), [&*ids[2], &*ids[1]]);
+    assert_eq!(names(&run(&url, &["dead-letters", "--limit", "1"]).await.json_lines()), [&*ids[2]]);
+    let shown = run(&url, &["dead-letters", "show", &ids[0]]).await;
+    assert_eq!((shown.code, shown.json_lines()), (Some(0), vec![all[2].clone()]));
+    let job = ids[0].strip_suffix(".1").unwrap();
+    assert_eq!(run(&url, &["jobs", "deliveries", job]).await.json_lines(), shown.json_lines());
+
+    let (code, screen, _) = in_terminal(&url, None, &["dead-letters"]).await;
+    assert_eq!((code, screen.len()), (Some(0), 4), "{screen:#?}");
+    assert!(screen[0].starts_with("ID ") && screen[1].starts_with(&ids[2]), "{screen:#?}");
+    assert!(screen[1].contains("http://127.0.0.1"), "{screen:#?}");
+    let (_, screen, _) = in_terminal(&url, None, &["dead-letters", "show", &ids[0]]).await;
+    assert!(screen.contains(&"status     dead".to_owned()), "{screen:#?}");
+    assert!(screen.iter().any(|line| line.trim() == ANSWER), "{screen:#?}");
+
+    receiver.answer(200);
+    let replayed = run(&url, &["dead-letters", "replay", &ids[0]]).await;
+    assert_eq!((replayed.code, replayed.stdout), (Some(0), format!("{} replayed\n", ids[0])));
+    let chosen = run(&url, &["dead-letters", "replay", "--target", &receiver.at("/two")]).await;
+    assert_eq!((chosen.code, &*chosen.stdout), (Some(0), "1 replayed\n"));
+    let rest = run(&url, &["dead-letters", "replay", "--all"]).await;
+    assert_eq!((rest.code, &*rest.stdout), (Some(0), "1 replayed\n"));
+    receiver.wait(6).await;
+}
+
+#[tokio::test]
 async fn the_oldest_go_when_there_are_too_many_and_all_go_in_time() {
     let more = "dead_letters = 2\ndead_letter_retention = \"3s\"";
     let system = System::builder().workers(0).couriers(1).settings(&settings(more)).start().await;
-    let (client, receiver) = (system.client(0), Receiver::start().await);
+    let (client, receiver) = (system.client(0), Hook::start().await);
     receiver.answer(410);
     let mut ids = Vec::new();
     for number in 1..=3 {
-        ids.push(ended(client, &receiver.url("/")).await);
+        ids.push(ended(client, &receiver.at("/")).await);
         receiver.wait(number).await;
         let what = format!("number {number} is dead");
         testkit::eventually(SOON, &what, async || {
@@ -181,11 +226,11 @@ fn keys() -> String {
 #[tokio::test]
 async fn anothers_dead_letters_are_as_unknown_as_none() {
     let system = System::builder().workers(0).couriers(1).keys(&keys()).settings(&settings("")).start().await;
-    let receiver = Receiver::start().await;
+    let receiver = Hook::start().await;
     receiver.answer(410);
     let as_key = |key: &str| system.client(0).with_key(key);
     let (acme, other) = (as_key("acme"), as_key("other"));
-    let id = ended(&acme, &receiver.url("/")).await;
+    let id = ended(&acme, &receiver.at("/")).await;
     let letter = dead(&acme, 1).await.remove(0);
     let name = letter["id"].as_str().unwrap();
     let deliveries = format!("/api/jobs/{id}/deliveries");
@@ -208,7 +253,7 @@ async fn anothers_dead_letters_are_as_unknown_as_none() {
     assert_eq!(all.problem(), (403, "missing-scope"));
     assert_eq!(as_key("submitter").ask("/api/dead-letters").await.problem(), (403, "missing-scope"));
     assert_eq!(as_key("submitter").ask(&deliveries).await.problem(), (403, "missing-scope"));
-    assert_eq!(receiver.arrivals().len(), 1, "nothing was replayed");
+    assert_eq!(receiver.got().len(), 1, "nothing was replayed");
     assert_eq!(replay(&as_key("submitter"), name).await.status, 202);
     receiver.wait(2).await;
 }
@@ -216,9 +261,9 @@ async fn anothers_dead_letters_are_as_unknown_as_none() {
 #[tokio::test]
 async fn a_deliverys_story_outlives_its_job() {
     let system = System::builder().workers(0).couriers(1).settings(&settings("")).start().await;
-    let (client, receiver) = (system.client(0), Receiver::start().await);
+    let (client, receiver) = (system.client(0), Hook::start().await);
     receiver.answer(410);
-    let id = ended(client, &receiver.url("/")).await;
+    let id = ended(client, &receiver.at("/")).await;
     let letter = dead(client, 1).await.remove(0);
     let gone = client.request(reqwest::Method::DELETE, &format!("/api/jobs/{id}")).send().await.unwrap();
     assert_eq!(gone.status(), 204);

@@ -117,8 +117,8 @@ async fn what_cannot_be_is_refused_and_nothing_is_stored() {
         (
             json!({ "task": "remote", "webhook": { "url": "https://example.com" } }),
             422,
-            "unsupported",
-            "webhook",
+            "no-webhook-secret",
+            "webhook.secret",
         ),
         (json!({ "task": "remote", "delay": 0 }), 422, "out-of-range", "delay"),
         (

@@ -12,7 +12,8 @@ use model::JobId;
 use model::webhook::sign;
 use reqwest::Method;
 use serde_json::{Value, json};
-use whole::{Answer, Arrival, Builder, Client, Receiver, Remote, System};
+use whole::command::{command, end};
+use whole::{Answer, Builder, Client, Got, Hook, Remote, System};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const PLAIN: &str = "a secret of another kind";
@@ -40,7 +41,7 @@ async fn refused(client: &Client, webhook: Value) -> (u16, String, String) {
 }
 
 /// Panics unless `arrival` is signed as `secrets` do.
-fn assert_signed(arrival: &Arrival, secrets: &[&str]) {
+fn assert_signed(arrival: &Got, secrets: &[&str]) {
     let secrets: Vec<_> = secrets.iter().map(|text| text.parse().unwrap()).collect();
     let timestamp = arrival.header("webhook-timestamp").parse().unwrap();
     let signed = sign(arrival.header("webhook-id"), timestamp, &arrival.body, &secrets);
@@ -57,9 +58,9 @@ async fn deliveries(client: &Client, id: JobId) -> Value {
 #[tokio::test]
 async fn the_end_is_told_signed_by_the_jobs_own_secret() {
     let system = delivering("").await;
-    let (client, receiver) = (system.client(0), Receiver::start().await);
+    let (client, receiver) = (system.client(0), Hook::start().await);
     for (number, secret) in [SECRET, PLAIN].into_iter().enumerate() {
-        let id = client.submit_with(&told(&receiver.url("/hook?a=ü"), Some(secret))).await;
+        let id = client.submit_with(&told(&receiver.at("/hook?a=ü"), Some(secret))).await;
         assert_eq!(deliveries(client, id).await, json!([]), "none before its end");
         Remote::claim(client, "remote").await.complete(json!({ "words": 7 })).await;
         let arrival = receiver.wait(number + 1).await.remove(number);
@@ -76,12 +77,12 @@ async fn the_end_is_told_signed_by_the_jobs_own_secret() {
             (delivery["status"] == "delivered").then_some(delivery)
         })
         .await;
-        assert_eq!(delivered["url"], receiver.url("/hook?a=%C3%BC"));
+        assert_eq!(delivered["url"], receiver.at("/hook?a=%C3%BC"));
         assert_eq!((&delivered["jobId"], &delivered["id"]), (&json!(id), &json!(format!("{id}.1"))));
-        assert_eq!(delivered["attempts"][0]["status"], 200);
+        assert_eq!(delivered["attempts"][0]["status"], 204);
         assert!(!delivered.to_string().contains(secret));
     }
-    assert_eq!(receiver.arrivals().len(), 2, "each once");
+    assert_eq!(receiver.got().len(), 2, "each once");
 }
 
 #[tokio::test]
@@ -165,17 +166,17 @@ async fn only_the_public_internet_and_what_is_listed_may_be_told() {
 
 #[tokio::test]
 async fn without_a_secret_the_owners_signs_and_its_endpoints_are_told_of_the_rest() {
-    let receiver = Receiver::start().await;
+    let receiver = Hook::start().await;
     let (new, old) = (SECRET, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaAA");
     let owner = format!(
         "[webhooks.owners.anonymous]\nsecrets = [{new:?}, {old:?}]\nendpoints = [{:?}, {:?}]",
-        receiver.url("/one"),
-        receiver.url("/two"),
+        receiver.at("/one"),
+        receiver.at("/two"),
     );
     let system = delivering(&owner).await;
     let client = system.client(0);
     let own =
-        client.submit_with(&json!({ "task": "remote", "webhook": { "url": receiver.url("/own") } })).await;
+        client.submit_with(&json!({ "task": "remote", "webhook": { "url": receiver.at("/own") } })).await;
     client.tell(&format!("/api/jobs/{own}/cancel"), &json!({})).await;
     let arrival = receiver.wait(1).await.remove(0);
     assert_eq!((&*arrival.path, &arrival.json()["type"]), ("/own", &json!("job.cancelled")));
@@ -196,6 +197,28 @@ async fn without_a_secret_the_owners_signs_and_its_endpoints_are_told_of_the_res
 }
 
 #[tokio::test]
+async fn an_endpoint_that_may_not_be_told_is_warned_of_and_holds_up_no_submission() {
+    let owner = format!(
+        "[webhooks.owners.anonymous]\nsecrets = [{SECRET:?}]\nendpoints = [\"http://10.0.0.1/token\"]"
+    );
+    let system = settings("", &owner).couriers(1).start().await;
+    let client = system.client(0);
+    let said = system.gateways[0].stderr();
+    assert!(
+        said.contains("webhooks.owners.anonymous.endpoints[0]") && said.contains("a private address"),
+        "{said}"
+    );
+    assert!(!said.contains("token"), "{said}");
+    let id = client.submit("remote", Value::Null).await;
+    client.tell(&format!("/api/jobs/{id}/cancel"), &json!({})).await;
+    testkit::eventually(whole::SOON, "it is a dead letter", async || {
+        let letters = client.ask("/api/dead-letters").await.body["deadLetters"].clone();
+        letters[0]["attempts"][0]["error"].as_str().is_some_and(|error| error.contains("a private address"))
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_cannot_be_signed_or_kept_is_refused() {
     let system = System::builder().workers(0).start().await;
     let client = system.client(0);
@@ -212,19 +235,19 @@ async fn what_cannot_be_signed_or_kept_is_refused() {
 #[tokio::test]
 async fn a_replay_keeps_the_first_secret_and_a_retry_keeps_the_webhook() {
     let system = delivering("").await;
-    let (client, receiver) = (system.client(0), Receiver::start().await);
+    let (client, receiver) = (system.client(0), Hook::start().await);
     let submit = async |url: &str, secret| {
         let request = client.request(Method::POST, "/api/jobs").header("Idempotency-Key", "once");
         Answer::of(request.json(&told(url, secret)).send().await.unwrap()).await
     };
-    let url = receiver.url("/hook");
+    let url = receiver.at("/hook");
     let first = submit(&url, Some(SECRET)).await;
     let id = first.body["jobId"].clone();
     for secret in [Some(SECRET), Some(PLAIN)] {
         let again = submit(&url, secret).await;
         assert_eq!((&again.body["jobId"], again.header("idempotency-replayed")), (&id, "true"));
     }
-    let other = submit(&receiver.url("/other"), Some(SECRET)).await;
+    let other = submit(&receiver.at("/other"), Some(SECRET)).await;
     assert_eq!(other.problem(), (422, "idempotency-mismatch"));
     Remote::claim(client, "remote").await.must("fail", json!({ "error": "no" })).await;
     assert_signed(&receiver.wait(1).await[0], &[SECRET]);
@@ -238,10 +261,34 @@ async fn a_replay_keeps_the_first_secret_and_a_retry_keeps_the_webhook() {
 }
 
 #[tokio::test]
+async fn the_command_takes_the_secret_from_where_nobody_sees_it() {
+    let system = delivering("").await;
+    let (client, receiver) = (system.client(0), Hook::start().await);
+    let url = client.url("");
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), format!("{SECRET}\n")).unwrap();
+    let path = file.path().display().to_string();
+    for (number, from) in
+        [["--webhook-secret-env", "HOOK_SECRET"], ["--webhook-secret-file", &path]].into_iter().enumerate()
+    {
+        let hook = receiver.at("/hook");
+        let args = ["submit", "remote", "--webhook", &hook, from[0], from[1]];
+        let ended = end(command(&url, &args).env("HOOK_SECRET", SECRET)).await;
+        assert_eq!((ended.code, &*ended.stderr), (Some(0), ""), "{from:?}");
+        Remote::claim(client, "remote").await.complete(1).await;
+        assert_signed(&receiver.wait(number + 1).await[number], &[SECRET]);
+    }
+    let args = ["submit", "remote", "--webhook", &url, "--webhook-secret-env", "HOOK_SECRET"];
+    let bad = end(command(&url, &args).env("HOOK_SECRET", "whsec_oops")).await;
+    assert_eq!(bad.code, Some(2), "{bad:?}");
+    assert!(bad.stderr.contains("HOOK_SECRET") && !bad.stderr.contains("oops"), "{bad:?}");
+}
+
+#[tokio::test]
 async fn an_external_job_and_one_of_a_stream_are_told_too() {
     let system = delivering("").await;
-    let (client, receiver) = (system.client(0), Receiver::start().await);
-    let mut body = told(&receiver.url("/external"), Some(SECRET));
+    let (client, receiver) = (system.client(0), Hook::start().await);
+    let mut body = told(&receiver.at("/external"), Some(SECRET));
     body["external"] = json!(true);
     let accepted = client.tell("/api/jobs", &body).await.body;
     let id = accepted["jobId"].as_str().unwrap();
@@ -251,5 +298,5 @@ async fn an_external_job_and_one_of_a_stream_are_told_too() {
     assert_eq!((&arrival.json()["jobId"], &arrival.json()["result"]), (&json!(id), &json!(7)));
     assert!(!arrival.json().to_string().contains(accepted["leaseToken"].as_str().unwrap()));
     let deliveries = deliveries(client, id.parse().unwrap()).await;
-    assert_eq!(deliveries[0]["url"], receiver.url("/external"));
+    assert_eq!(deliveries[0]["url"], receiver.at("/external"));
 }

@@ -13,7 +13,7 @@ use model::{JobId, Timestamp};
 use serde_json::{Value, json};
 use testkit::{Bad, BadReceiver, free_port, wait_http_ok};
 use tokio::task::JoinSet;
-use whole::{Client, Receiver, Remote, SOON, System};
+use whole::{Client, Hook, Remote, SOON, System};
 
 const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
@@ -42,8 +42,8 @@ async fn cancelled(client: &Client, url: &str) -> JobId {
 async fn however_a_job_ended_it_is_told() {
     let lease = "[jobs]\nsweep = \"100ms\"\nlease = \"1s\"\nheartbeat = \"200ms\"";
     let system = delivering(lease, 1).await;
-    let (client, receiver) = (system.client(0), Receiver::start().await);
-    let url = receiver.url("/hook");
+    let (client, receiver) = (system.client(0), Hook::start().await);
+    let url = receiver.at("/hook");
     let submit = async |task, more| client.submit_with(&told(task, &url, more)).await;
 
     let mut expected = HashMap::new();
@@ -91,16 +91,16 @@ async fn however_a_job_ended_it_is_told() {
 #[tokio::test]
 async fn a_courier_that_dies_in_the_middle_has_its_delivery_sent_again_under_the_same_id() {
     let mut system = delivering("timeout = \"5s\"", 0).await;
-    let receiver = Receiver::start().await;
+    let receiver = Hook::start().await;
     receiver.hold(true);
-    let id = cancelled(system.client(0), &receiver.url("/")).await;
+    let id = cancelled(system.client(0), &receiver.at("/")).await;
     receiver.wait(1).await;
     system.couriers[0].kill();
     receiver.hold(false);
     system.start_courier();
     // When its lease has ended: nobody else may send it before.
-    testkit::eventually(2 * SOON, "it is sent again", async || receiver.arrivals().len() >= 2).await;
-    let ids: Vec<_> = receiver.arrivals().iter().map(|one| one.header("webhook-id").to_owned()).collect();
+    testkit::eventually(2 * SOON, "it is sent again", async || receiver.got().len() >= 2).await;
+    let ids: Vec<_> = receiver.got().iter().map(|one| one.header("webhook-id").to_owned()).collect();
     assert_eq!(ids[0], ids[1]);
     testkit::eventually(SOON, "that is written", async || {
         let answer = system.client(0).ask(&format!("/api/jobs/{id}/deliveries")).await;
@@ -108,7 +108,7 @@ async fn a_courier_that_dies_in_the_middle_has_its_delivery_sent_again_under_the
         delivery["status"] == "delivered" && delivery["attempts"].as_array().unwrap().len() == 1
     })
     .await;
-    assert_eq!(receiver.arrivals().len(), 2);
+    assert_eq!(receiver.got().len(), 2);
 }
 
 /// How many bad receivers there are, how many deliveries each of them gets, and the same of good ones.
@@ -126,13 +126,13 @@ async fn a_thousand_bad_receivers_keep_ten_good_ones_from_nothing() {
     }
     let mut good = Vec::new();
     for _ in 0..GOOD.0 {
-        good.push(Receiver::start().await);
+        good.push(Hook::start().await);
     }
     let to_bad = |host: u16| bad[usize::from(host) % bad.len()].url_at(1 + host / 250 * 256 + host % 250);
     let mut urls: Vec<_> = (0..BAD.0).map(to_bad).collect();
     submit_all(&system, &urls).await;
     // From now on the good ones, among as many deliveries again that go nowhere.
-    for (number, url) in (0..GOOD.0 * GOOD.1).map(|n| (n, good[n % GOOD.0].url("/"))) {
+    for (number, url) in (0..GOOD.0 * GOOD.1).map(|n| (n, good[n % GOOD.0].at("/"))) {
         urls.insert(number * urls.len() / (GOOD.0 * GOOD.1), url);
     }
     submit_all(&system, &urls).await;
@@ -144,7 +144,7 @@ async fn a_thousand_bad_receivers_keep_ten_good_ones_from_nothing() {
             let ended: Timestamp = serde_json::from_value(ended).unwrap();
             waits.push(arrival.at.since(ended));
         }
-        assert_eq!(receiver.arrivals().len(), GOOD.1, "each once");
+        assert_eq!(receiver.got().len(), GOOD.1, "each once");
     }
     waits.sort_unstable();
     let at = |percent: usize| waits[(waits.len() - 1) * percent / 100];
@@ -174,11 +174,11 @@ async fn a_courier_tells_its_health_and_what_it_counts_and_stops_when_asked() {
     let system = delivering(&listen, 0).await;
     let courier = Client::new(format!("http://127.0.0.1:{port}"));
     wait_http_ok(&courier.url("/readyz"), SOON).await;
-    let receiver = Receiver::start().await;
-    cancelled(system.client(0), &receiver.url("/")).await;
+    let receiver = Hook::start().await;
+    cancelled(system.client(0), &receiver.at("/")).await;
     receiver.wait(1).await;
     receiver.answer(500);
-    cancelled(system.client(0), &receiver.url("/")).await;
+    cancelled(system.client(0), &receiver.at("/")).await;
     for (name, value) in [
         ("jobcast_deliveries_total{outcome=\"delivered\"}", "1"),
         ("jobcast_deliveries_total{outcome=\"dead\"}", "1"),

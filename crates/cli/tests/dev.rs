@@ -2,8 +2,11 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
 use std::fs;
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
@@ -95,6 +98,59 @@ async fn jobs_survive_a_kill() {
     becomes(&gateways[0], &done, "completed").await;
     let again = submit(&gateways[0], "narrate").await;
     becomes(&gateways[0], &again, "completed").await;
+}
+
+/// A receiver on this machine: what each request says is sent on.
+fn receiver() -> (u16, mpsc::Receiver<String>) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (said, hear) = mpsc::channel();
+    thread::spawn(move || {
+        for socket in listener.incoming() {
+            let mut socket = socket.unwrap();
+            let (mut text, mut piece) = (String::new(), [0; 4096]);
+            // The body is JSON, and the last of it closes the object.
+            while !text.ends_with('}') {
+                let read = socket.read(&mut piece).unwrap();
+                if read == 0 {
+                    break;
+                }
+                text.push_str(&String::from_utf8_lossy(&piece[..read]));
+            }
+            socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").unwrap();
+            let _ = said.send(text);
+        }
+    });
+    (port, hear)
+}
+
+#[tokio::test]
+async fn a_webhook_to_this_machine_is_delivered_also_after_a_kill() {
+    let folder = TempDir::new().unwrap();
+    let (port, hear) = receiver();
+    let first = dev(folder.path()).start();
+    let gateways = ready(&first).await;
+    assert!(
+        first.stderr().contains("webhooks may point at this machine (127.0.0.0/8, ::1)"),
+        "{}",
+        first.stderr()
+    );
+    let client = testkit::http().build().unwrap();
+    let webhook = json!({ "url": format!("http://localhost:{port}/hook"), "secret": "hush" });
+    let body = json!({ "task": "nobody", "webhook": webhook });
+    let answer = client.post(format!("{}/api/jobs", gateways[0])).json(&body).send().await.unwrap();
+    assert_eq!(answer.status(), 202);
+    let job = answer.json::<Value>().await.unwrap()["jobId"].as_str().unwrap().to_owned();
+    first.kill();
+
+    // The next one opens what the first one sealed.
+    let second = dev(folder.path()).start();
+    let gateways = ready(&second).await;
+    let cancel = client.post(format!("{}/api/jobs/{job}/cancel", gateways[0]));
+    assert_eq!(cancel.send().await.unwrap().status(), 202);
+    let said = tokio::task::spawn_blocking(move || hear.recv_timeout(PATIENCE).unwrap()).await.unwrap();
+    assert!(said.starts_with("POST /hook HTTP/1.1\r\n") && said.contains(&job), "{said}");
+    assert!(said.contains("webhook-signature: v1,"), "{said}");
 }
 
 #[tokio::test]

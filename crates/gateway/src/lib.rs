@@ -98,6 +98,18 @@ impl App {
     }
 }
 
+/// Says which of the owners' endpoints would be dead letters each time. Their URLs are left out: some hold a token.
+fn warn_of_endpoints(config: &Config, rules: &TargetRules) {
+    for (owner, has) in &config.webhooks.owners {
+        for (number, url) in has.endpoints.iter().enumerate() {
+            if let Err(error) = rules.target(url) {
+                let setting = format!("webhooks.owners.{owner}.endpoints[{number}]");
+                tracing::warn!(setting, %error, "an endpoint that nothing will be delivered to");
+            }
+        }
+    }
+}
+
 /// Serves `listener` until `shutdown`'s soft stop; then `/readyz` says no, streams are closed spread over the drain time, and
 /// what was accepted is finished. Returns when all of it is done, or at the hard stop.
 pub async fn run(listener: TcpListener, parts: Parts, shutdown: Shutdown) -> io::Result<()> {
@@ -115,6 +127,7 @@ pub async fn run(listener: TcpListener, parts: Parts, shutdown: Shutdown) -> io:
     let beats = Beats { every: stream.heartbeat, jitter: stream.heartbeat_jitter, drain: stream.drain };
     let tasks = shutdown.tasks().clone();
     let rules = TargetRules::new(config.webhooks.allow.clone());
+    warn_of_endpoints(&config, &rules);
     let app = App(Arc::new(Inner {
         hub: Hub::new(store.clone(), options, tasks.clone(), shutdown.hard().clone()),
         pulse: Arc::new(Pulse::new(beats)),

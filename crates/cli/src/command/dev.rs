@@ -4,6 +4,7 @@ mod child;
 mod find;
 mod folder;
 mod listeners;
+mod seal_key;
 mod server;
 mod welcome;
 
@@ -12,7 +13,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::webhook::{Allow, SealKey, SealKeys};
+use anyhow::Context as _;
+use model::webhook::{Allow, SealKeys};
 use service::config::{Config, ConfigError, Loaded, StoreUrl, TokenKey};
 use service::health::Health;
 use service::stop::Shutdown;
@@ -49,7 +51,13 @@ pub(super) async fn run(loaded: Loaded, shutdown: Shutdown) -> anyhow::Result<()
     let program = find::find(named.as_deref(), &env::var_os("PATH").unwrap_or_default())?;
     let data = std::path::absolute(&config.dev.dir).map_err(ConfigError::NoFolder)?;
 
-    let server = Server::start(program.clone(), Folder::take(&data)?, shutdown.soft()).await?;
+    let folder = Folder::take(&data)?;
+    if config.webhooks.encryption_keys.is_empty() {
+        let key = seal_key::seal_key(&data, rand::random());
+        let key = key.with_context(|| format!("the key of webhooks' secrets in {}", data.display()))?;
+        config.webhooks.encryption_keys = SealKeys::new(vec![key]);
+    }
+    let server = Server::start(program.clone(), folder, shutdown.soft()).await?;
     tracing::info!(program = %program.display(), data = %server.folder().display(), "a private Redis server runs");
     tracing::info!("requests without a key are allowed: they are of the owner \"anonymous\"");
     tracing::info!("webhooks may point at this machine ({})", LOOPBACK.join(", "));
@@ -71,9 +79,6 @@ fn make_easy(config: &mut Config) {
         config.auth.token_keys.push(TokenKey::from_random(rand::random()));
     }
     config.webhooks.allow.extend(LOOPBACK.iter().filter_map(|net| net.parse::<Allow>().ok()));
-    if config.webhooks.encryption_keys.is_empty() {
-        config.webhooks.encryption_keys = SealKeys::new(vec![SealKey::new(rand::random())]);
-    }
     config.stream.drain = config.stream.drain.min(DRAIN);
     config.courier.grace = config.courier.grace.min(DRAIN);
 }

@@ -1,6 +1,7 @@
 //! What people do at a terminal, and scripts in their place: they ask a gateway, and need no configuration.
 
 mod outcome;
+pub(crate) mod secret;
 mod text;
 
 use std::convert::Infallible;

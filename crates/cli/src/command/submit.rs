@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::Args;
 use client::{Json, Submitted, TaskName};
 
-use self::webhook::Webhook;
+use self::webhook::Target;
 use super::people::{Exit, Failure, Reach, line, time};
 use super::watch::{self, Show};
 
@@ -75,7 +75,7 @@ pub(crate) struct Submit {
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
     #[command(flatten)]
-    webhook: Webhook,
+    target: Target,
     #[command(flatten)]
     reach: Reach,
 }
@@ -150,7 +150,7 @@ impl Submit {
         if let Some(key) = &self.idempotency_key {
             submit = submit.idempotency_key(key);
         }
-        self.webhook.on(submit)
+        self.target.on(submit)
     }
 }
 

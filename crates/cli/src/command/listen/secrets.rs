@@ -1,12 +1,11 @@
 //! What webhooks are signed with.
 
 use std::path::PathBuf;
-use std::{env, fs};
 
 use clap::Args;
 use model::webhook::Secret;
 
-use crate::command::people::{Failure, complain};
+use crate::command::people::{Failure, complain, secret};
 
 /// Two at once, as during a rotation, and no more.
 const MOST: usize = 2;
@@ -27,20 +26,9 @@ pub(super) struct Secrets {
 impl Secrets {
     /// Reads them; where none is given, makes one and shows it.
     pub(super) fn read(&self) -> Result<Vec<Secret>, Failure> {
-        let mut secrets = Vec::new();
-        for name in &self.secret_env {
-            let text = env::var(name);
-            let text =
-                text.map_err(|_| Failure::Usage(format!("--secret-env {name}: there is no such variable")))?;
-            secrets.push(parse(&format!("--secret-env {name}"), &text)?);
-        }
-        for file in &self.secret_file {
-            let what = format!("--secret-file {}", file.display());
-            let text =
-                fs::read_to_string(file).map_err(|error| Failure::Usage(format!("{what}: {error}")))?;
-            // An editor ends a file with a line break.
-            secrets.push(parse(&what, text.trim_end_matches(['\n', '\r']))?);
-        }
+        let named = self.secret_env.iter().map(|name| secret::from_variable("--secret-env", name));
+        let kept = self.secret_file.iter().map(|file| secret::from_file("--secret-file", file));
+        let secrets = named.chain(kept).collect::<Result<Vec<_>, _>>()?;
         match secrets.len() {
             0 => {
                 let secret = Secret::from_random(rand::random());
@@ -57,12 +45,10 @@ impl Secrets {
     }
 }
 
-fn parse(what: &str, text: &str) -> Result<Secret, Failure> {
-    text.parse().map_err(|error| Failure::Usage(format!("{what}: {error}")))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn read(files: &[&str]) -> Result<Vec<Secret>, Failure> {

@@ -1,29 +1,28 @@
 //! Who is told of the job's end.
 
 use std::path::PathBuf;
-use std::{env, fs};
 
 use clap::Args;
 use client::WebhookSecret;
 
-use crate::command::people::Failure;
+use crate::command::people::{Failure, secret};
 
-/// The webhook. Its secret isn't given on the command line itself, which others on this machine can see.
+/// Who, and what signs it.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Webhook")]
-pub(super) struct Webhook {
+pub(super) struct Target {
     /// Who is told of its end, by a signed POST
     #[arg(long, value_name = "URL")]
     webhook: Option<String>,
     /// The variable that holds the secret to sign with [default: the owner's secrets, which the gateway's configuration has]
-    #[arg(long, value_name = "NAME", requires = "webhook")]
+    #[arg(long, value_name = "VAR", requires = "webhook")]
     webhook_secret_env: Option<String>,
-    /// The file that holds it
-    #[arg(long, value_name = "PATH", requires = "webhook", conflicts_with = "webhook_secret_env")]
+    /// A file that holds it
+    #[arg(long, value_name = "FILE", requires = "webhook", conflicts_with = "webhook_secret_env")]
     webhook_secret_file: Option<PathBuf>,
 }
 
-impl Webhook {
+impl Target {
     /// Adds it to a submission.
     pub(super) fn on(&self, submit: client::Submit) -> Result<client::Submit, Failure> {
         let Some(url) = &self.webhook else { return Ok(submit) };
@@ -34,19 +33,10 @@ impl Webhook {
     }
 
     fn secret(&self) -> Result<Option<WebhookSecret>, Failure> {
-        let (what, text) = if let Some(name) = &self.webhook_secret_env {
-            let what = format!("--webhook-secret-env {name}");
-            let text =
-                env::var(name).map_err(|_| Failure::Usage(format!("{what}: there is no such variable")))?;
-            (what, text)
-        } else if let Some(path) = &self.webhook_secret_file {
-            let what = format!("--webhook-secret-file {}", path.display());
-            let text =
-                fs::read_to_string(path).map_err(|error| Failure::Usage(format!("{what}: {error}")))?;
-            (what, text.trim_end_matches(['\n', '\r']).to_owned())
-        } else {
-            return Ok(None);
-        };
-        text.parse().map(Some).map_err(|error| Failure::Usage(format!("{what}: {error}")))
+        match (&self.webhook_secret_env, &self.webhook_secret_file) {
+            (Some(name), _) => secret::from_variable("--webhook-secret-env", name).map(Some),
+            (None, Some(path)) => secret::from_file("--webhook-secret-file", path).map(Some),
+            (None, None) => Ok(None),
+        }
     }
 }
