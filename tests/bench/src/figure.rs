@@ -42,6 +42,23 @@ pub const FIGURES: &[Figure] = &[
     figure("round_trips_per_lone_job", "commands", None),
     figure("idle_start", "ms", Some(Target::AtMost(20.0))),
     figure("memory_per_finished_job", "bytes", None),
+    figure("stream_memory_few_logs", "bytes", Some(Target::AtMost(2000.0))),
+    figure("stream_memory_log_each", "bytes", Some(Target::AtMost(3500.0))),
+    figure("stream_memory_hyper", "bytes", Some(Target::AtMost(12_000.0))),
+    figure("stream_memory_http2", "bytes", Some(Target::AtMost(12_000.0))),
+    figure("floor_cpu_per_event_fanout", "us", None),
+    figure("stream_cpu_per_event_fanout", "us", None),
+    figure("stream_to_floor_fanout", "times", Some(Target::AtMost(1.3))),
+    figure("floor_cpu_per_event_jobs", "us", None),
+    figure("stream_cpu_per_event_jobs", "us", None),
+    figure("stream_to_floor_jobs", "times", Some(Target::AtMost(2.0))),
+    figure("stream_cpu_per_event_burst", "us", None),
+    figure("burst_to_fanout", "times", Some(Target::AtMost(0.3))),
+    figure("floor_opens", "1/s", None),
+    figure("stream_opens", "1/s", None),
+    figure("floor_cpu_per_open", "us", None),
+    figure("stream_cpu_per_open", "us", None),
+    figure("opens_cpu_floor_to_stream", "ratio", Some(Target::AtLeast(0.6))),
 ];
 
 /// What was measured: for each figure a sample a run.
@@ -60,9 +77,9 @@ impl Record {
         *self.0[name].last().expect("a figure that is there has a sample")
     }
 
-    /// What all figures came to. Panics where one was not measured.
+    /// What all figures came to that were measured.
     pub fn sums(&self) -> Vec<Sum> {
-        FIGURES.iter().map(|figure| Sum::of(figure, &self.0[figure.name])).collect()
+        FIGURES.iter().filter_map(|figure| Some(Sum::of(figure, self.0.get(figure.name)?))).collect()
     }
 }
 

@@ -8,5 +8,6 @@ pub mod jobs;
 pub mod memory;
 pub mod monitor;
 pub mod scene;
+pub mod streams;
 pub mod submissions;
 pub mod worker;

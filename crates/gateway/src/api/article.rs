@@ -17,7 +17,7 @@ use super::new_job::new_job;
 use super::{jobs, stream};
 use crate::App;
 use crate::body::JsonBody;
-use crate::carrier::body::{Opened, Source};
+use crate::carrier::stream::{Opened, Source};
 use crate::header::{LAST_EVENT_ID, idempotency_key, single};
 use crate::owner::Caller;
 use crate::problem::Problem;

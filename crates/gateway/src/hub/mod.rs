@@ -41,7 +41,7 @@ use tokio_util::task::TaskTracker;
 use self::core::Limits;
 pub(crate) use self::follow::{Follow, Next};
 use self::node::Node;
-pub(crate) use self::pulse::{Beats, Pulse};
+pub(crate) use self::pulse::{Beats, Pulse, Turn};
 pub(crate) use self::reader::{Found, NoPage};
 pub(crate) use self::several::{Member, Several, gone_frame};
 
