@@ -59,7 +59,7 @@ impl RawStream {
             head.push(timeout(SOON, socket.read_u8()).await.expect("a head").expect("a whole head"));
         }
         head.truncate(head.len() - 4);
-        Self {
+        let mut stream = Self {
             socket,
             head: String::from_utf8(head).unwrap(),
             wire: body.to_vec(),
@@ -68,7 +68,9 @@ impl RawStream {
             ended: false,
             parsed: 0,
             parser: Parser::new(""),
-        }
+        };
+        while stream.decode() {}
+        stream
     }
 
     /// Sends `bytes` on the stream's connection; whether they could be sent.

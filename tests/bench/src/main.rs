@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 use measure::figure::{Record, Sum};
 use measure::scene::Scene;
 use measure::streams::crowd::{self, Carrier};
-use measure::{bare, jobs, memory, streams, submissions, worker};
+use measure::{appends, bare, jobs, memory, streams, submissions, worker};
 use serde_json::json;
 
 /// Measures, and writes target/bench/summary.json.
@@ -51,6 +51,8 @@ struct Args {
 enum Only {
     /// Jobs: submissions, workers, Redis' memory
     Jobs,
+    /// What an event costs Redis
+    Appends,
     /// Streams and events
     Streams,
 }
@@ -91,7 +93,9 @@ async fn main() -> anyhow::Result<()> {
         Some(Role::StreamFloor { listen, bytes }) => {
             return streams::floor::serve(&std::net::TcpListener::bind(listen)?, bytes);
         }
-        Some(Role::StreamCrowd { address, paths, carrier }) => return crowd::gather(&address, &paths, carrier),
+        Some(Role::StreamCrowd { address, paths, carrier }) => {
+            return crowd::gather(&address, &paths, carrier);
+        }
         None => {}
     }
     let (runs, jobs) = if args.short { (1, 200) } else { (args.runs.max(1), args.jobs.max(1000)) };
@@ -105,10 +109,14 @@ async fn main() -> anyhow::Result<()> {
     let mut record = Record::default();
     for number in 1..=runs {
         eprintln!("run {number} of {runs}");
-        if args.only != Some(Only::Streams) {
+        let part = |part| args.only.is_none_or(|only| only == part);
+        if part(Only::Jobs) {
             run(jobs, &mut record).await?;
         }
-        if args.only != Some(Only::Jobs) {
+        if part(Only::Appends) {
+            appends::measure(jobs, &mut record).await?;
+        }
+        if part(Only::Streams) {
             streams::measure(size, &mut record).await?;
         }
     }

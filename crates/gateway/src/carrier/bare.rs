@@ -106,7 +106,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> BareStream<T> {
     }
 
     /// Writes a chunk at once; what the socket doesn't take is left.
-    fn write_small(self: Pin<&mut Self>, cx: &mut Context<'_>, pieces: &Pieces, size: usize) -> Poll<io::Result<()>> {
+    fn write_small(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &Pieces,
+        size: usize,
+    ) -> Poll<io::Result<()>> {
         let this = self.project();
         let mut chunk = SmallVec::<[u8; SMALL]>::new();
         if size > 0 {
@@ -150,8 +155,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> BareStream<T> {
             let mut slices = [IoSlice::new(&[]); SLICES];
             let count = this.left.len().min(SLICES);
             slices.iter_mut().zip(&*this.left).for_each(|(slice, piece)| *slice = IoSlice::new(piece));
-            let written =
-                ready!(Pin::new(&mut *this.socket).poll_write_vectored(cx, &slices[..count]))?;
+            let written = ready!(Pin::new(&mut *this.socket).poll_write_vectored(cx, &slices[..count]))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }

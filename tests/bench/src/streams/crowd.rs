@@ -69,7 +69,9 @@ pub fn gather(address: &str, paths: &Path, carrier: Carrier) -> anyhow::Result<(
     }
     println!("open {} {}", paths.len(), began.elapsed().as_nanos());
     let (tell, asked) = mpsc::channel();
-    std::thread::spawn(move || std::io::stdin().lock().lines().map_while(Result::ok).try_for_each(|line| tell.send(line)));
+    std::thread::spawn(move || {
+        std::io::stdin().lock().lines().map_while(Result::ok).try_for_each(|line| tell.send(line))
+    });
     loop {
         crowd.read(5)?;
         match asked.try_recv() {

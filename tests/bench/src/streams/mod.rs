@@ -159,7 +159,11 @@ async fn took(
     let cpu = (to.cpu - from.cpu) / events;
     let streams = paths.len() as f64;
     eprintln!("{} {address}: {cpu:.2} us an event of {bytes:.1} bytes, {events} events", flow.name);
-    Ok(Took { cpu, open_cpu: (opened.cpu - before.cpu) / streams, opens: streams / crowd.opened.as_secs_f64() })
+    Ok(Took {
+        cpu,
+        open_cpu: (opened.cpu - before.cpu) / streams,
+        opens: streams / crowd.opened.as_secs_f64(),
+    })
 }
 
 /// A Redis, a gateway of its own, and jobs that nobody has claimed.

@@ -33,7 +33,8 @@ impl Used {
         for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
             // Nanoseconds on a processor come first. A thread may be over by now.
             let stat = std::fs::read_to_string(thread?.path().join("schedstat")).unwrap_or_default();
-            cpu += stat.split(' ').next().and_then(|word| word.parse::<f64>().ok()).unwrap_or_default() / 1000.0;
+            cpu +=
+                stat.split(' ').next().and_then(|word| word.parse::<f64>().ok()).unwrap_or_default() / 1000.0;
         }
         let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
         let line = rollup.lines().find_map(|line| line.strip_prefix("Private_Dirty:"));
