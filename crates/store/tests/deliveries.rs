@@ -16,9 +16,9 @@ use store::{
     WebhookSecret,
 };
 
-const LEASE: Duration = Duration::from_secs(60);
+const LEASE: Duration = Duration::from_mins(1);
 const DUE: DueOptions = DueOptions { most: 100, lease: LEASE, longest_body: 1 << 20 };
-const KEPT: Duration = Duration::from_secs(600);
+const KEPT: Duration = Duration::from_mins(10);
 
 fn told(urls: &[&str]) -> NewJob {
     let webhook = |url: &&str| Webhook { url: (*url).to_owned(), secret: WebhookSecret::Owner };
@@ -270,10 +270,10 @@ on_both!(a_bell_wakes_a_courier, bench, {
     let id = bench.submit(&told(&["https://a.example/"])).await;
     let store = bench.store.clone();
     let partition = id.partition();
-    let waits =
-        tokio::spawn(async move { store.wait_for_due(partition, Duration::from_secs(30)).await.unwrap() });
+    let mut waits = tokio::task::JoinSet::new();
+    waits.spawn(async move { store.wait_for_due(partition, Duration::from_secs(30)).await.unwrap() });
     bench.at().cancel(id, &owner(), "enough").await.unwrap();
-    assert!(waits.await.unwrap());
+    assert!(waits.join_next().await.unwrap().unwrap());
     let depth = bench.store.due_depth(partition).await.unwrap();
     assert_eq!(depth, (1, Some(Timestamp::from_millis(bench.now))));
     // The bell was heard, and nobody came: the sweep rings again.
