@@ -111,7 +111,7 @@ async fn serve(
 }
 
 /// Reads a request: its head without `Connection` and without the empty line, and its body.
-async fn request(client: &mut TcpStream) -> std::io::Result<Option<(String, Vec<u8>)>> {
+pub(crate) async fn request(client: &mut TcpStream) -> std::io::Result<Option<(String, Vec<u8>)>> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         match client.read_u8().await {

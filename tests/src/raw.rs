@@ -47,20 +47,56 @@ impl RawStream {
         }
         request += "\r\n";
         socket.write_all(request.as_bytes()).await.unwrap();
-        let mut head = Vec::new();
+        Self::answered(socket, &[]).await
+    }
+
+    /// The response that comes on `socket`, of which `read` was received already.
+    pub async fn answered(mut socket: TcpStream, read: &[u8]) -> Self {
+        let end = read.windows(4).position(|four| four == b"\r\n\r\n").map_or(read.len(), |at| at + 4);
+        let (head, body) = read.split_at(end);
+        let mut head = head.to_vec();
         while !head.ends_with(b"\r\n\r\n") {
             head.push(timeout(SOON, socket.read_u8()).await.expect("a head").expect("a whole head"));
         }
         head.truncate(head.len() - 4);
-        Self {
+        let mut stream = Self {
             socket,
             head: String::from_utf8(head).unwrap(),
-            wire: Vec::new(),
+            wire: body.to_vec(),
             decoded: 0,
             body: Vec::new(),
             ended: false,
             parsed: 0,
             parser: Parser::new(""),
+        };
+        while stream.decode() {}
+        stream
+    }
+
+    /// Sends `bytes` on the stream's connection; whether they could be sent.
+    pub async fn send(&mut self, bytes: &[u8]) -> bool {
+        timeout(SOON, self.socket.write_all(bytes)).await.expect("the gateway takes bytes").is_ok()
+    }
+
+    /// Says that nothing more will be sent.
+    pub async fn shut(&mut self) {
+        self.socket.shutdown().await.unwrap();
+    }
+
+    /// Resets the connection.
+    pub fn reset(self) {
+        self.socket.set_zero_linger().unwrap();
+    }
+
+    /// Reads one byte; false at the connection's end.
+    pub async fn one_byte(&mut self) -> bool {
+        match timeout(SOON, self.socket.read_u8()).await.expect("more of the body in time") {
+            Ok(byte) => {
+                self.wire.push(byte);
+                while self.decode() {}
+                true
+            }
+            Err(_) => false,
         }
     }
 

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
-use crate::{Client, SOON};
+use crate::{Client, RawStream, SOON};
 
 /// One connection, on which the test writes its bytes.
 #[derive(Debug)]
@@ -54,6 +54,15 @@ impl Wire {
         Self { socket, read: Vec::new() }
     }
 
+    /// The same with a receive buffer of about so many bytes, so that what isn't read soon holds the sender.
+    pub async fn with_buffer(client: &Client, buffer: u32) -> Self {
+        let url = client.url("");
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(buffer).unwrap();
+        let to = url.strip_prefix("http://").unwrap().parse().unwrap();
+        Self { socket: socket.connect(to).await.unwrap(), read: Vec::new() }
+    }
+
     /// Sends `bytes` as they are. The gateway may have closed the connection already.
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         timeout(SOON, self.socket.write_all(bytes.as_ref())).await.expect("the gateway takes bytes").is_ok()
@@ -81,6 +90,11 @@ impl Wire {
         }
         answer.body = self.read.drain(..length).collect();
         Some(answer)
+    }
+
+    /// The next answer, which is a stream.
+    pub async fn stream(self) -> RawStream {
+        RawStream::answered(self.socket, &self.read).await
     }
 
     /// Whether the gateway closes the connection, unasked and without a word, within `limit`.

@@ -206,6 +206,19 @@ async fn a_terminal_shows_a_bar_and_the_text_above_it() {
 }
 
 #[tokio::test]
+async fn a_load_shows_how_it_goes_and_leaves_the_table() {
+    let system = System::builder().workers(0).start().await;
+    let url = system.client(0).url("");
+    let args = ["load", "fanout", "--streams", "5", "--duration", "2s"];
+    let (code, screen, written) = in_terminal(&url, None, &args).await;
+    assert_eq!(code, Some(0), "{screen:#?}");
+    assert!(written.contains("running") && written.contains("5 streams open"), "a bar was drawn: {written}");
+    let text = screen.join("\n");
+    assert!(text.starts_with("jobcast load fanout: 5 streams"), "the bar is gone: {text}");
+    assert!(text.contains("check       ok: every stream"), "{text}");
+}
+
+#[tokio::test]
 async fn several_jobs_have_a_bar_each() {
     let system = System::builder().start().await;
     let url = system.client(0).url("");

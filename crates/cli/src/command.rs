@@ -10,6 +10,7 @@ mod dev;
 mod gateway;
 mod jobs;
 mod listen;
+mod load;
 pub(crate) mod partitions;
 pub(crate) mod people;
 mod retry;
@@ -24,7 +25,7 @@ use std::time::Duration;
 
 use service::config::{Config, Loaded};
 use service::start;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 use crate::args::Role;
 
@@ -61,7 +62,20 @@ fn reason(error: &io::Error) -> String {
 }
 
 async fn listen(address: SocketAddr, flag: &'static str) -> Result<TcpListener, ListenError> {
-    TcpListener::bind(address).await.map_err(|source| ListenError { address, flag, source })
+    bind(address).map_err(|source| ListenError { address, flag, source })
+}
+
+/// How many connections may wait to be accepted: when all clients come back at once the system's own limit (`somaxconn`, 4,096
+/// by default) should be what counts. A connection that finds no place is tried again by its client's system only a second later.
+const BACKLOG: u32 = 16 * 1024;
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // As every server does: after a restart the port is free although old connections are remembered.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// How long a gateway's stop may take.

@@ -19,10 +19,8 @@ use crate::deliver::Delivery;
 
 /// The most that one claim brings.
 const MOST: usize = 100;
-/// How much longer than a request the lease of a delivery is: for what it may wait, and to write what came of it.
-const SPARE: Duration = Duration::from_secs(45);
-/// For how long after a claim requests begin: what is left of the lease is for them and for writing what came of them.
-const USEFUL: Duration = Duration::from_secs(30);
+/// The shortest time that is reckoned with for what a request waits for, and to write what came of it.
+const LEAST: Duration = Duration::from_secs(2);
 /// The longest body that comes with a claim at once; a longer one is read when it is sent.
 const LONGEST_BODY: usize = 16 * 1024;
 /// The least time between a claim that found all there was and the next one, so that what becomes due within it comes together.
@@ -86,7 +84,10 @@ impl Claimer {
     /// Claims until it is answered, or until there is a stop: what was claimed without anybody knowing comes again when its lease ends.
     async fn claim(&mut self, permits: OwnedSemaphorePermit) -> Option<Claim> {
         let (most, timeout) = (permits.num_permits(), self.courier.options.timeout);
-        let options = DueOptions { most, lease: timeout + SPARE, longest_body: LONGEST_BODY };
+        // Up to two such times until a request begins, its own, and one to write what came of it.
+        let unit = timeout.max(LEAST);
+        let (lease, useful) = (timeout + 3 * unit, 2 * unit);
+        let options = DueOptions { most, lease, longest_body: LONGEST_BODY };
         let (mut token, mut began) = (new_token(), Instant::now());
         let mut backoff = Backoff::new();
         loop {
@@ -94,12 +95,12 @@ impl Claimer {
                 Ok(due) => {
                     self.has_complained = false;
                     let is_full = due.deliveries.len() >= most;
-                    return Some(Claim { due, is_full, start_until: began + USEFUL, permits });
+                    return Some(Claim { due, is_full, start_until: began + useful, permits });
                 }
                 Err(error) => self.complain(&error),
             }
             self.courier.soft.run_until_cancelled(sleep(backoff.next())).await?;
-            if began.elapsed() >= USEFUL {
+            if began.elapsed() >= useful {
                 // What that token got is no longer ours to begin.
                 (token, began) = (new_token(), Instant::now());
             }

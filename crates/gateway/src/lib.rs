@@ -122,6 +122,7 @@ pub async fn run(listener: TcpListener, parts: Parts, shutdown: Shutdown) -> io:
         reads: usize::try_from(stream.reads_in_flight).unwrap_or(usize::MAX),
         linger: stream.linger,
         reconcile: stream.reconcile,
+        coalesce: stream.coalesce,
         base_url: config.gateway.public_url.clone().unwrap_or_default(),
     };
     let beats = Beats { every: stream.heartbeat, jitter: stream.heartbeat_jitter, drain: stream.drain };

@@ -268,12 +268,11 @@ on_both!(dead_letters_are_chosen_by_url_and_time, bench, {
 
 on_both!(a_bell_wakes_a_courier, bench, {
     let id = bench.submit(&told(&["https://a.example/"])).await;
-    let store = bench.store.clone();
     let partition = id.partition();
-    let mut waits = tokio::task::JoinSet::new();
-    waits.spawn(async move { store.wait_for_due(partition, Duration::from_secs(30)).await.unwrap() });
-    bench.at().cancel(id, &owner(), "enough").await.unwrap();
-    assert!(waits.join_next().await.unwrap().unwrap());
+    let waits = bench.store.wait_for_due(partition, Duration::from_secs(30));
+    let cancels = async { bench.at().cancel(id, &owner(), "enough").await.unwrap() };
+    let (rang, ()) = tokio::join!(waits, cancels);
+    assert!(rang.unwrap());
     let depth = bench.store.due_depth(partition).await.unwrap();
     assert_eq!(depth, (1, Some(Timestamp::from_millis(bench.now))));
     // The bell was heard, and nobody came: the sweep rings again.

@@ -1,6 +1,7 @@
 //! How fast it is, beside the bare scripts in the same run: what `make bench` measures. And what tests need that put very many jobs
 //! into Redis: [`floor`].
 
+pub mod appends;
 pub mod bare;
 pub mod figure;
 pub mod floor;
@@ -8,6 +9,7 @@ pub mod jobs;
 pub mod memory;
 pub mod monitor;
 pub mod scene;
+pub mod streams;
 pub mod submissions;
 pub mod webhooks;
 pub mod worker;

@@ -3,11 +3,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use measure::figure::{Record, Sum};
 use measure::scene::Scene;
-use measure::{bare, jobs, memory, submissions, webhooks, worker};
+use measure::streams::crowd::{self, Carrier};
+use measure::{appends, bare, jobs, memory, streams, submissions, webhooks, worker};
 use serde_json::json;
 
 /// Measures, and writes target/bench/summary.json.
@@ -22,11 +24,37 @@ struct Args {
     /// How many jobs of each part
     #[arg(long, default_value_t = 10_000)]
     jobs: usize,
+    /// How many streams of each part: at most what one process may have open
+    #[arg(long, default_value_t = 10_000)]
+    streams: usize,
+    /// How many logs have nine streams each where memory is measured, and a ninth of the logs that have one
+    #[arg(long, default_value_t = 2_000)]
+    logs: usize,
+    /// For how many seconds events come to streams
+    #[arg(long, default_value_t = 6)]
+    seconds: u64,
+    /// Only some parts
+    #[arg(long, value_enum)]
+    only: Option<Only>,
+    /// Leave it to the system on which cores the servers of streams run
+    #[arg(long)]
+    free: bool,
     /// Where the summary goes
     #[arg(long, default_value = "target/bench/summary.json")]
     out: PathBuf,
     #[command(subcommand)]
     role: Option<Role>,
+}
+
+/// A choice of parts.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Only {
+    /// Jobs: submissions, workers, Redis' memory
+    Jobs,
+    /// What an event costs Redis
+    Appends,
+    /// Streams and events
+    Streams,
 }
 
 #[derive(Subcommand)]
@@ -53,6 +81,24 @@ enum Role {
         #[arg(long)]
         body: String,
     },
+    /// What streams are held against: a bare epoll loop
+    #[command(hide = true)]
+    StreamFloor {
+        #[arg(long)]
+        listen: String,
+        #[arg(long)]
+        bytes: usize,
+    },
+    /// Very many clients
+    #[command(hide = true)]
+    StreamCrowd {
+        #[arg(long)]
+        address: String,
+        #[arg(long)]
+        paths: PathBuf,
+        #[arg(long, value_enum)]
+        carrier: Carrier,
+    },
 }
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
@@ -62,15 +108,36 @@ async fn main() -> anyhow::Result<()> {
         Some(Role::Worker { url }) => return worker::work(&url).await,
         Some(Role::Courier { url }) => return webhooks::deliver(&url).await,
         Some(Role::Post { url, count, body }) => return webhooks::post(url, count, body).await,
+        Some(Role::StreamFloor { listen, bytes }) => {
+            return streams::floor::serve(&std::net::TcpListener::bind(listen)?, bytes);
+        }
+        Some(Role::StreamCrowd { address, paths, carrier }) => {
+            return crowd::gather(&address, &paths, carrier);
+        }
         None => {}
     }
     let (runs, jobs, finished) =
         if args.short { (1, 200, 200) } else { (args.runs.max(1), args.jobs.max(1000), FINISHED) };
+    let size = if args.short {
+        streams::Size { streams: 200, logs: 20, time: Duration::from_secs(1), pin: false }
+    } else {
+        let time = Duration::from_secs(args.seconds.max(1));
+        streams::Size { streams: args.streams, logs: args.logs, time, pin: !args.free }
+    };
     let load = load();
     let mut record = Record::default();
     for number in 1..=runs {
         eprintln!("run {number} of {runs}");
-        run(jobs, finished, &mut record).await?;
+        let part = |part| args.only.is_none_or(|only| only == part);
+        if part(Only::Jobs) {
+            run(jobs, finished, &mut record).await?;
+        }
+        if part(Only::Appends) {
+            appends::measure(jobs, &mut record).await?;
+        }
+        if part(Only::Streams) {
+            streams::measure(size, &mut record).await?;
+        }
     }
     let sums = record.sums();
     show(&sums);
@@ -80,7 +147,7 @@ async fn main() -> anyhow::Result<()> {
 /// Over how many finished jobs their memory is measured.
 const FINISHED: usize = 10_000;
 
-/// One run: each part once, on the same Redis.
+/// One run of the jobs' parts: each once, on the same Redis.
 async fn run(jobs: usize, finished: usize, record: &mut Record) -> anyhow::Result<()> {
     let scene = Scene::set().await?;
     bare::measure(&scene, jobs, record).await?;

@@ -43,15 +43,20 @@ impl Scene {
         Ok(Self { server, store, client, redis, floor, _gateway: gateway })
     }
 
-    /// The processor time that Redis' one thread has taken, in microseconds.
+    /// [`processor`] of its server.
     pub async fn cpu(&self) -> anyhow::Result<f64> {
-        let info: String = cmd("INFO").arg("cpu").query_async(&mut self.redis.clone()).await?;
-        let seconds = info.lines().filter_map(|line| {
-            let (name, value) = line.split_once(':')?;
-            name.ends_with("_main_thread").then(|| value.trim().parse::<f64>().ok()).flatten()
-        });
-        Ok(seconds.sum::<f64>() * 1e6)
+        processor(&mut self.redis.clone()).await
     }
+}
+
+/// The processor time that Redis' one thread has taken, in microseconds.
+pub async fn processor(redis: &mut MultiplexedConnection) -> anyhow::Result<f64> {
+    let info: String = cmd("INFO").arg("cpu").query_async(redis).await?;
+    let seconds = info.lines().filter_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.ends_with("_main_thread").then(|| value.trim().parse::<f64>().ok()).flatten()
+    });
+    Ok(seconds.sum::<f64>() * 1e6)
 }
 
 /// The task whose handler does nothing.

@@ -20,7 +20,7 @@ use tokio::runtime::Runtime;
 pub(crate) use self::outcome::{Exit, Failure};
 pub(crate) use self::text::{age, complain, fit, line, plain, width};
 use super::completions::Completions;
-use super::{cancel, dead_letters, jobs, listen, retry, submit, tasks, watch};
+use super::{cancel, dead_letters, jobs, listen, load, retry, submit, tasks, watch};
 use crate::args::{self, setting};
 
 /// How long a call is tried again while nobody answers: long enough for a gateway that restarts, short enough to see a
@@ -46,6 +46,8 @@ pub(crate) enum People {
     Tasks(tasks::Tasks),
     /// Relays webhooks to a receiver on this machine, which the internet needn't reach
     Listen(listen::Listen),
+    /// Loads gateways with streams and events, and checks every stream for loss
+    Load(load::Load),
     /// Prints a shell's completions
     Completions(Completions),
 }
@@ -80,6 +82,7 @@ impl People {
                 Self::DeadLetters(letters) => letters.run().await,
                 Self::Tasks(tasks) => tasks.run().await,
                 Self::Listen(listen) => listen.run().await,
+                Self::Load(load) => load.run().await,
                 Self::Completions(_) => Ok(Exit::Done),
             }
         });
@@ -209,7 +212,14 @@ impl Reach {
 
 /// An API key.
 #[derive(Clone)]
-struct Secret(String);
+pub(crate) struct Secret(String);
+
+impl Secret {
+    /// The key itself.
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
 
 impl FromStr for Secret {
     type Err = Infallible;

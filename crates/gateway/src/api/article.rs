@@ -23,7 +23,7 @@ use super::webhook::{plain_webhook, webhooks};
 use super::{jobs, stream};
 use crate::App;
 use crate::body::JsonBody;
-use crate::carrier::body::{Opened, Source};
+use crate::carrier::stream::{Opened, Source};
 use crate::header::{LAST_EVENT_ID, idempotency_key, single};
 use crate::owner::Caller;
 use crate::problem::Problem;

@@ -40,6 +40,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         Ok(is_preface)
     }
 
+    /// The same socket, on which no head is waited for any more.
+    pub(crate) fn without_heads(self) -> Self {
+        Self { head: None, ..self }
+    }
+
     /// The same socket with another rule for a peer that takes nothing, and without one for heads: where several requests
     /// share it, who answers them looks after that.
     pub(crate) fn shared(self, stall: Stall) -> Self {

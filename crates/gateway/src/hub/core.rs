@@ -18,7 +18,7 @@ use super::frame::Frame;
 use super::page::Page;
 use super::read::{Heard, ReadAt, Reading, Want};
 use super::seat::Standing;
-pub(crate) use super::streams::{Taken, Told, WaitFor};
+pub(crate) use super::streams::{Frames, Taken, WaitFor};
 
 /// What may grow, and how far.
 #[derive(Clone, Copy, Debug)]

@@ -7,7 +7,7 @@ use model::Position;
 use tokio::sync::futures::OwnedNotified;
 
 use super::Hub;
-use super::core::{Taken, Told, WaitFor};
+use super::core::{Frames, Taken, WaitFor};
 use super::node::Node;
 use super::seat::Seat;
 
@@ -25,7 +25,7 @@ pub(crate) struct Follow {
 /// What a follower gets.
 pub(crate) enum Next {
     /// Frames to write, in this order; at least one. Ask again when they are written.
-    Frames(Vec<Told>),
+    Frames(Frames),
     /// Nothing now: ask again when this completes.
     Wait(OwnedNotified),
     /// Nothing will follow: the end was told.

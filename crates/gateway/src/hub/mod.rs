@@ -41,7 +41,7 @@ use tokio_util::task::TaskTracker;
 use self::core::Limits;
 pub(crate) use self::follow::{Follow, Next};
 use self::node::Node;
-pub(crate) use self::pulse::{Beats, Pulse};
+pub(crate) use self::pulse::{Beats, Pulse, Turn};
 pub(crate) use self::reader::{Found, NoPage};
 pub(crate) use self::several::{Member, Several, gone_frame};
 
@@ -60,6 +60,8 @@ pub(crate) struct HubOptions {
     pub(crate) linger: Duration,
     /// How often silent logs are compared with Redis.
     pub(crate) reconcile: Duration,
+    /// How long a log's events are gathered before its streams are woken.
+    pub(crate) coalesce: Duration,
     /// What `statusUrl` and `eventsUrl` begin with.
     pub(crate) base_url: String,
 }
@@ -85,6 +87,7 @@ struct Inner {
     rings: usize,
     linger: Duration,
     reconcile: Duration,
+    coalesce: Duration,
     base_url: String,
 }
 
@@ -108,13 +111,14 @@ impl Hub {
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> Self {
-        let HubOptions { ring_log, rings, page, reads, linger, reconcile, base_url } = options;
+        let HubOptions { ring_log, rings, page, reads, linger, reconcile, coalesce, base_url } = options;
         let options = Inner {
             limits: Limits { ring_bytes: ring_log, endless: false },
             page,
             rings,
             linger,
             reconcile,
+            coalesce,
             base_url,
         };
         let (logs, reads, grown) = (Mutex::default(), Semaphore::new(reads), Arc::default());

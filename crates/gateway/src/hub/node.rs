@@ -31,6 +31,8 @@ pub(crate) struct Node {
     behind: Arc<Notify>,
     /// Nothing is read before the subscription stood once: what happens in between would be read twice.
     stood: AtomicBool,
+    /// Events are gathered; who waits for them will be woken.
+    gathering: AtomicBool,
     /// Something was heard since the last reconcile that the log went on by. What seems to be a repeat is no sign of life: it
     /// may be of a new history that hasn't come to where the lost one ended.
     pub(super) heard: AtomicBool,
@@ -52,6 +54,7 @@ impl Node {
             at_head: Arc::default(),
             behind: Arc::default(),
             stood: AtomicBool::new(false),
+            gathering: AtomicBool::new(false),
             heard: AtomicBool::new(false),
             subscription: Mutex::new(None),
             kept: Mutex::new(None),
@@ -76,7 +79,7 @@ impl Node {
     }
 
     pub(super) fn wake(&self, wake: Wake) {
-        if wake.head {
+        if wake.head && !self.gather() {
             self.at_head.notify_waiters();
         }
         if wake.behind {
@@ -85,6 +88,24 @@ impl Node {
         if wake.read {
             self.read_what_is_wanted();
         }
+    }
+
+    /// Whether who waits at the log's end is woken later, since more may come by then.
+    fn gather(&self) -> bool {
+        let Some(hub) = self.hub.upgrade() else { return false };
+        let coalesce = hub.options.coalesce;
+        if coalesce.is_zero() {
+            return false;
+        }
+        let Some(node) = self.me.upgrade() else { return false };
+        if !self.gathering.swap(true, Ordering::AcqRel) {
+            hub.tasks.spawn(hub.stop.clone().run_until_cancelled_owned(async move {
+                tokio::time::sleep(coalesce).await;
+                node.gathering.store(false, Ordering::Release);
+                node.at_head.notify_waiters();
+            }));
+        }
+        true
     }
 
     /// Starts the read that the core wants, if it wants one and none is in flight.

@@ -27,11 +27,38 @@ pub(crate) struct Beats {
 #[derive(Debug)]
 pub(crate) struct Pulse {
     beats: Beats,
-    slots: Vec<Arc<Notify>>,
+    slots: Vec<Slot>,
     draining: AtomicBool,
     /// Of how many slots the drain has closed the streams; they come first.
     closed: AtomicUsize,
     over: AtomicBool,
+    cut: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    beat: Arc<Notify>,
+    /// Goes on by one before each beat, and by one after it.
+    turn: AtomicUsize,
+}
+
+impl Slot {
+    fn beat(&self) {
+        self.turn.fetch_add(1, Ordering::Release);
+        self.beat.notify_waiters();
+        self.turn.fetch_add(1, Ordering::Release);
+    }
+}
+
+/// Where a slot is between its beats.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Turn(usize);
+
+impl Turn {
+    /// Whether what was made in `then` has certainly not heard a beat since. While the slot beats nothing is certain.
+    pub(crate) fn is_still(self, then: Self) -> bool {
+        self == then && self.0.is_multiple_of(2)
+    }
 }
 
 impl Pulse {
@@ -39,10 +66,11 @@ impl Pulse {
     pub(crate) fn new(beats: Beats) -> Self {
         Self {
             beats,
-            slots: (0..SLOTS).map(|_| Arc::default()).collect(),
+            slots: (0..SLOTS).map(|_| Slot::default()).collect(),
             draining: AtomicBool::new(false),
             closed: AtomicUsize::new(0),
             over: AtomicBool::new(false),
+            cut: AtomicBool::new(false),
         }
     }
 
@@ -54,7 +82,12 @@ impl Pulse {
 
     /// Completes at the next beat of `slot`.
     pub(crate) fn beat(&self, slot: usize) -> OwnedNotified {
-        Arc::clone(&self.slots[slot % SLOTS]).notified_owned()
+        Arc::clone(&self.slots[slot % SLOTS].beat).notified_owned()
+    }
+
+    /// Where `slot` is between its beats; to be asked before [`beat`](Self::beat).
+    pub(crate) fn turn(&self, slot: usize) -> Turn {
+        Turn(self.slots[slot % SLOTS].turn.load(Ordering::Acquire))
     }
 
     /// Whether streams are to end at their next beat.
@@ -67,6 +100,22 @@ impl Pulse {
         self.over.load(Ordering::Relaxed)
     }
 
+    /// Whether streams are to end at once, whatever they still have to say.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::Relaxed)
+    }
+
+    /// Ends all streams at once.
+    pub(crate) fn cut(&self) {
+        self.cut.store(true, Ordering::Relaxed);
+        self.end();
+    }
+
+    fn end(&self) {
+        self.over.store(true, Ordering::Relaxed);
+        self.slots.iter().for_each(Slot::beat);
+    }
+
     /// Beats until `drain`; then once more for each slot, spread over the drain time, and at last for all.
     pub(crate) async fn run(&self, drain: CancellationToken) {
         drain.run_until_cancelled(self.keep_beating()).await;
@@ -74,13 +123,10 @@ impl Pulse {
         let step = self.beats.drain / u32::try_from(SLOTS).unwrap_or(1);
         for (n, slot) in (1..).zip(&self.slots) {
             self.closed.store(n, Ordering::Relaxed);
-            slot.notify_waiters();
+            slot.beat();
             tokio::time::sleep(step).await;
         }
-        self.over.store(true, Ordering::Relaxed);
-        for slot in &self.slots {
-            slot.notify_waiters();
-        }
+        self.end();
     }
 
     async fn keep_beating(&self) {
@@ -90,7 +136,7 @@ impl Pulse {
         loop {
             let Some((slot, &at)) = due.iter().enumerate().min_by_key(|(_, at)| **at) else { return };
             sleep_until(at).await;
-            self.slots[slot].notify_waiters();
+            self.slots[slot].beat();
             due[slot] = at + self.jittered();
         }
     }

@@ -6,17 +6,21 @@
 
 use bytes::Bytes;
 use model::{Cursor, Position};
+use smallvec::SmallVec;
 
 use super::core::LogCore;
 use super::page::Page;
 use super::read::Want;
 use super::seat::Seat;
 
+/// Frames that a stream takes together. Few need no memory of their own.
+pub(crate) type Frames = SmallVec<[Told; 4]>;
+
 /// What a stream gets.
 #[derive(Debug)]
 pub(crate) enum Taken {
     /// What to write, in this order; at least one.
-    Frames(Vec<Told>),
+    Frames(Frames),
     /// Nothing now.
     Wait(WaitFor),
     /// Nothing will follow: the stream has seen the terminal event.
@@ -70,7 +74,7 @@ impl LogCore {
         if seat.ended {
             return Taken::End;
         }
-        let (mut frames, mut size, mut at, mut since) = (Vec::new(), 0, seat.position, seat.since);
+        let (mut frames, mut size, mut at, mut since) = (Frames::new(), 0, seat.position, seat.since);
         while let Some((bytes, after, terminal)) = self.next(at, since) {
             size += bytes.len();
             if size > budget && !frames.is_empty() {

@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{http1, http2};
 use crate::App;
+use crate::carrier::bare::BareStream;
 use crate::carrier::head::{HeadLimit, Serving};
 use crate::carrier::socket::Socket;
 use crate::carrier::stall::Stall;
@@ -50,8 +51,9 @@ fn most(app: &App) -> usize {
     usize::try_from(app.config().gateway.max_connections).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS)
 }
 
-/// Serves `socket` to its end, or until a while after the drain.
-pub(super) async fn serve(socket: TcpStream, served: Served) {
+/// Serves `socket` to its end, or until a while after the drain. A stream on the bare socket is given back, to go on in a task
+/// that has room for nothing else.
+pub(super) async fn serve(socket: TcpStream, served: Served) -> Option<BareStream<TcpStream>> {
     let stall = served.app.config().stream.stall;
     if let Err(error) = tune(&socket, stall) {
         tracing::debug!(%error, "a connection keeps the system's settings");
@@ -63,10 +65,11 @@ pub(super) async fn serve(socket: TcpStream, served: Served) {
     let drained = served.drained.clone();
     match drained.run_until_cancelled(socket.begins_with(http2::PREFACE)).await {
         Some(Ok(true)) => Box::pin(http2::serve(socket, served)).await,
-        Some(Ok(false)) => http1::serve(socket, serving, served).await,
+        Some(Ok(false)) => return Box::pin(http1::serve(socket, serving, served)).await,
         Some(Err(error)) => tracing::debug!(%error, "a connection broke before its first request"),
         None => {}
     }
+    None
 }
 
 fn tune(socket: &TcpStream, stall: Duration) -> io::Result<()> {

@@ -1,48 +1,93 @@
-//! A connection of HTTP/1.1: one request after the other.
+//! A connection of HTTP/1.1: one request after the other, and maybe a stream at last.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
 
-use axum::http::Request;
+use axum::http::response::Parts;
+use axum::http::{Method, Request, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tower::ServiceExt;
 
 use super::connection::{LAST_WORDS, Served};
+use crate::carrier::bare::BareStream;
 use crate::carrier::head::Serving;
 use crate::carrier::leftover;
+use crate::carrier::lent::Lent;
 use crate::carrier::socket::Socket;
+use crate::carrier::stream::{EventStream, Streamed};
 
-/// Serves `socket` to its end, or until a while after the drain; `serving` is what its limit for heads asks.
-pub(super) async fn serve(socket: Socket<TcpStream>, serving: Serving, served: Served) {
+/// A stream that is the answer to a connection's last request.
+type Answer = Arc<Mutex<Option<(Parts, EventStream)>>>;
+
+/// Serves `socket` to its end, or until a while after the drain; `serving` is what its limit for heads asks. When an answer is a
+/// stream, hyper's part is over: what goes on with the socket is given back.
+pub(super) async fn serve(
+    socket: Socket<TcpStream>,
+    serving: Serving,
+    served: Served,
+) -> Option<BareStream<TcpStream>> {
     let Served { router, app, drained, .. } = served;
     let config = &app.config().gateway;
+    let (lent, stream) = (Lent::new(socket), Answer::default());
     let service = service_fn(|request: Request<Incoming>| {
-        let (serving, router) = (serving.clone(), router.clone());
+        let (serving, router, stream) = (serving.clone(), router.clone(), Arc::clone(&stream));
+        // HTTP/1.0 knows no chunks, and an answer to HEAD has no body.
+        let may_stream = request.version() == Version::HTTP_11 && request.method() != Method::HEAD;
         let answer = leftover::answered(request, |request| router.oneshot(request));
-        async move { Ok::<_, Infallible>(serving.during(answer).await) }
+        async move {
+            let mut response = serving.during(answer).await;
+            if let Some(streamed) = Streamed::of(&mut response)
+                && may_stream
+                && let Some(streamed) = streamed.take()
+            {
+                *stream.lock() = Some((response.into_parts().0, streamed));
+                // hyper never hears of it: its connection is given up.
+                return std::future::pending().await;
+            }
+            Ok::<_, Infallible>(response)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         // hyper's clock for a head runs from the answer before on; the socket's own looks after the head itself.
         .header_read_timeout(config.header_timeout.max(config.idle_timeout))
         .max_buf_size(config.max_head.as_usize())
-        .serve_connection(TokioIo::new(socket), service);
-    let mut connection = std::pin::pin!(connection);
+        .serve_connection(TokioIo::new(lent.clone()), service);
+    let mut connection = pin!(connection);
+    let lend = |connection: Pin<&mut _>, cx: &mut Context<'_>| {
+        let polled = Future::poll(connection, cx);
+        let stream_waits = stream.lock().is_some();
+        match stream_waits.then(|| lent.take_back()).flatten() {
+            Some(socket) => Poll::Ready(Ok(Some(socket))),
+            None => polled.map(|served: hyper::Result<()>| served.map(|()| None)),
+        }
+    };
     let served = tokio::select! {
-        served = connection.as_mut() => served,
+        served = poll_fn(|cx| lend(connection.as_mut(), cx)) => served,
         () = drained.cancelled() => {
             connection.as_mut().graceful_shutdown();
-            let Ok(served) = tokio::time::timeout(LAST_WORDS, connection).await else {
+            let rest = poll_fn(|cx| lend(connection.as_mut(), cx));
+            let Ok(served) = tokio::time::timeout(LAST_WORDS, rest).await else {
                 tracing::debug!("a connection is cut: its client doesn't take what is left for it");
-                return;
+                return None;
             };
             served
         }
     };
-    if let Err(error) = served {
-        tracing::debug!(%error, "a connection broke");
+    match served {
+        Ok(socket) => {
+            let (parts, stream) = stream.lock().take()?;
+            return Some(BareStream::new(socket?, &parts, stream, LAST_WORDS));
+        }
+        Err(error) => tracing::debug!(%error, "a connection broke"),
     }
+    None
 }

@@ -10,12 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::App;
+use crate::carrier::bare::BareStream;
 use crate::server::connection::Served;
 
 /// How long to wait after an accept that failed, which mostly means that there are no file descriptors left.
@@ -50,7 +51,12 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, app: App) -> io
     };
     match Box::pin(hard.run_until_cancelled(kept)).await {
         Some(Some(Err(error))) => Err(error),
-        _ => Ok(()),
+        Some(_) => Ok(()),
+        None => {
+            // Streams on bare sockets hear of it by the clock that they have anyway.
+            app.pulse().cut();
+            Ok(())
+        }
     }
 }
 
@@ -62,9 +68,12 @@ async fn accept(listener: TcpListener, served: Served) -> io::Result<()> {
             Ok((socket, _)) => {
                 let connection = connection::serve(socket, served.clone());
                 let hard = served.app.shutdown().hard().clone();
+                let tasks = served.tasks.clone();
                 served.tasks.spawn(async move {
-                    hard.run_until_cancelled(connection).await;
-                    drop(place);
+                    if let Some(Some(stream)) = hard.run_until_cancelled(connection).await {
+                        // A task of its own, since this one has room for all that a connection may need.
+                        tasks.spawn(stream_on(stream, place));
+                    }
                 });
             }
             Err(error) if is_the_clients(&error) => {
@@ -76,6 +85,14 @@ async fn accept(listener: TcpListener, served: Served) -> io::Result<()> {
             }
         }
     }
+}
+
+/// Writes a stream to its end; `place` is its connection's.
+async fn stream_on(stream: BareStream<TcpStream>, place: OwnedSemaphorePermit) {
+    if let Err(error) = stream.await {
+        tracing::debug!(%error, "a stream broke");
+    }
+    drop(place);
 }
 
 /// Whether an accept failed for a reason of that one connection's: the next one may be fine.

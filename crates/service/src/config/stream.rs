@@ -42,6 +42,10 @@ pub struct StreamConfig {
     /// Over how long the closing of streams is spread when the gateway stops. Default 10s, 0s to 10m.
     #[serde(deserialize_with = "duration::<_, 0, { 10 * MINUTE }>")]
     pub drain: Duration,
+    /// How long the events of a log are gathered before they are written to its streams, all in one write. Default 0ms,
+    /// 0ms to 1s.
+    #[serde(deserialize_with = "duration::<_, 0, SECOND>")]
+    pub coalesce: Duration,
     /// The most that one log's ring of rendered frames may hold, in bytes. Default 1 MiB, 1 KiB to 64 MiB.
     #[serde(deserialize_with = "size::<_, KIB, { 64 * MIB }>")]
     pub ring_log: Size,
@@ -69,6 +73,7 @@ impl Default for StreamConfig {
             max_age: Duration::from_mins(30),
             stall: Duration::from_mins(1),
             drain: Duration::from_secs(10),
+            coalesce: Duration::ZERO,
             ring_log: Size::mib(1),
             rings: Size::mib(256),
             page: Size::kib(64),

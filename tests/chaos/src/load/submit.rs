@@ -189,18 +189,20 @@ impl Job {
         let outputs = (lasts_ms / pace_ms).max(1);
         let is_capped = dice.percent(10);
         let retry_after = dice.percent(12).then(|| dice.between(1, outputs));
-        // Some come in time, some don't, and some don't even start.
-        let deadline_ms = dice.percent(20).then(|| dice.between(500, lasts_ms * 3 / 2));
-        let mut body = json!({
+        // What has a deadline comes in time or doesn't. What nobody works at has nobody but the sweep to end it.
+        let mut limits = Dice::new(seed, &format!("limits {number}"));
+        let is_nobodys = limits.percent(6);
+        let has_deadline = is_nobodys || limits.percent(15);
+        let deadline_ms = has_deadline.then(|| limits.between(500, lasts_ms * 3 / 2));
+        let body = json!({
             "task": if is_capped { "capped" } else { "counted" },
             "payload": {
                 "outputs": outputs, "paceMs": pace_ms, "retryAfter": retry_after, "fails": dice.percent(6),
             },
             "webhook": target.map(|url| json!({ "url": url })),
+            "deadline": deadline_ms.map(|ms| Duration::from_millis(ms).as_secs_f64()),
+            "external": is_nobodys,
         });
-        if let Some(ms) = deadline_ms {
-            body["deadline"] = json!(Duration::from_millis(ms).as_secs_f64());
-        }
         Self {
             tenant,
             key: format!("chaos-{seed}-{number}"),

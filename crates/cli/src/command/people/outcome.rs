@@ -55,6 +55,9 @@ pub(crate) enum Failure {
     /// What was asked for isn't there.
     #[error("{0}")]
     Absent(String),
+    /// A load that came to nothing.
+    #[error("{0}{hint}", hint = load_hint(.0))]
+    Load(#[from] Box<load::Error>),
     /// Whoever read the output is gone.
     #[error("nobody reads on")]
     Reader,
@@ -82,6 +85,7 @@ impl Failure {
             Self::Call(error) if error.is_retryable() => Exit::Unreachable,
             Self::Follow(error) if error.is_retryable() => Exit::Unreachable,
             Self::Call(client::Error::Unreadable { .. }) => Exit::Unreachable,
+            Self::Load(error) => load_exit(error),
             _ => Exit::Failed,
         }
     }
@@ -100,6 +104,26 @@ fn hint(error: &client::Error) -> &'static str {
         }
         client::Error::Refused(problem) if problem.status == 401 => "\nGive a key by JOBCAST_KEY (or --key).",
         _ => "",
+    }
+}
+
+fn load_exit(error: &load::Error) -> Exit {
+    match error {
+        load::Error::Plan(_) | load::Error::Server { .. } | load::Error::Client(_) => Exit::Usage,
+        load::Error::Call { source, .. } if source.is_retryable() => Exit::Unreachable,
+        load::Error::Leader { .. } | load::Error::Call { source: client::Error::Unreadable { .. }, .. } => {
+            Exit::Unreachable
+        }
+        _ => Exit::Failed,
+    }
+}
+
+fn load_hint(error: &load::Error) -> &'static str {
+    let load::Error::Call { source, .. } = error else { return "" };
+    match source.problem().map(client::Problem::name) {
+        Some("unknown-task") => "\nGive a task that the gateways know by --task; no worker gets its jobs.",
+        Some("missing-scope") => "\nThe key needs the scopes submit, read and work.",
+        _ => hint(source),
     }
 }
 

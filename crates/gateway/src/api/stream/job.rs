@@ -13,7 +13,7 @@ use super::page::page;
 use super::{Look, Start, StartQuery, open, respond};
 use crate::App;
 use crate::api::path::JobPath;
-use crate::carrier::body::{Opened, Source, Words, as_it_is};
+use crate::carrier::stream::{Opened, Source, Words, as_it_is};
 use crate::header::prefers_json;
 use crate::hub::snapshot_frame;
 use crate::owner::Viewer;

@@ -17,7 +17,8 @@ use serde::Deserialize;
 use store::StoreError;
 
 use crate::App;
-use crate::carrier::body::{EventBody, Opened, Source, Words};
+use crate::carrier::body::EventBody;
+use crate::carrier::stream::{EventStream, Opened, Source, Streamed, Words};
 use crate::header::{LAST_EVENT_ID, single};
 use crate::problem::Problem;
 
@@ -93,7 +94,7 @@ where
         Err(StoreError::Unavailable(_)) => {
             // An EventSource gives up for good on any status but 200, so the stream waits for Redis, open.
             let source = Source::Opening(Box::pin(look_on(look)));
-            Ok(stream(EventBody::new(app, None, source, words)))
+            Ok(stream(EventStream::new(app, None, source, words)))
         }
         Err(error) => Err(error.into()),
     }
@@ -124,11 +125,13 @@ where
 /// The 200 of what was opened; its lead is written as it is.
 pub(super) fn respond(app: App, opened: Opened, words: Words) -> Response {
     let Opened { lead, source } = opened;
-    stream(EventBody::new(app, lead, source, words))
+    stream(EventStream::new(app, lead, source, words))
 }
 
-fn stream(body: EventBody) -> Response {
-    let mut response = Response::new(Body::new(body));
+fn stream(stream: EventStream) -> Response {
+    let streamed = Streamed::new(stream);
+    let mut response = Response::new(Body::new(EventBody::new(streamed.clone())));
+    response.extensions_mut().insert(streamed);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));

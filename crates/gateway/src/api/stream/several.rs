@@ -14,7 +14,7 @@ use store::{Peek, StoreError};
 
 use super::{Look, Start, StartQuery, open};
 use crate::App;
-use crate::carrier::body::{Opened, Source, as_it_is};
+use crate::carrier::stream::{Opened, Source, as_it_is};
 use crate::hub::{Hub, Member, Several, gone_frame, snapshot_frame};
 use crate::owner::Viewer;
 use crate::problem::Problem;

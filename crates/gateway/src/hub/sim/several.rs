@@ -109,6 +109,7 @@ fn hub(page: usize) -> Hub {
         reads: 1,
         linger: Duration::from_secs(1),
         reconcile: Duration::from_secs(1),
+        coalesce: Duration::ZERO,
         base_url: String::new(),
     };
     let store = Store::new(Options::new(Target::parse("redis://127.0.0.1:1").unwrap()));

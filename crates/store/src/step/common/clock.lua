@@ -5,8 +5,12 @@ local function clock(given)
   return tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
 end
 
+-- The time that was written last: the events of one script mostly have one.
+local written_ms, written
+
 -- Milliseconds as RFC 3339 in UTC. The days → date part is Howard Hinnant's civil_from_days.
 local function rfc3339(ms)
+  if ms == written_ms then return written end
   local floor = math.floor
   local seconds = floor(ms / 1000)
   local days = floor(seconds / 86400)
@@ -18,7 +22,8 @@ local function rfc3339(ms)
   local doy = doe - (365 * yoe + floor(yoe / 4) - floor(yoe / 100))
   local mp = floor((5 * doy + 2) / 153)
   local month = mp < 10 and mp + 3 or mp - 9
-  return string.format('%04d-%02d-%02dT%02d:%02d:%02d.%03dZ',
+  written_ms, written = ms, string.format('%04d-%02d-%02dT%02d:%02d:%02d.%03dZ',
     yoe + era * 400 + (month <= 2 and 1 or 0), month, doy - floor((153 * mp + 2) / 5) + 1,
     floor(rest / 3600), floor(rest / 60) % 60, rest % 60, ms - seconds * 1000)
+  return written
 end

@@ -6,18 +6,20 @@ local JOB_FIELDS = { 'owner', 'task', 'status', 'lease', 'endedBy', 'mark', 'ide
   'retryMaxMs', 'limited', 'external', 'followedUntil' }
 local FIRST_NUMBER = 8
 
--- The job, or nil where there is none.
-local function load_job(key, id)
-  local values = redis.call('HMGET', key, unpack(JOB_FIELDS))
-  if not values[3] then return nil end
+-- These fields of the job, those from `first_number` on as numbers; nil where there is no job. `status` is one of them.
+local function load_fields(key, id, fields, first_number)
+  local values = redis.call('HMGET', key, unpack(fields))
   local job = { id = id, key = key }
-  for i, name in ipairs(JOB_FIELDS) do
+  for i, name in ipairs(fields) do
     local value = values[i] or ''
-    if i >= FIRST_NUMBER then value = tonumber(value) or 0 end
+    if i >= first_number then value = tonumber(value) or 0 end
     job[name] = value
   end
-  return job
+  return job.status ~= '' and job or nil
 end
+
+-- The job, or nil where there is none.
+local function load_job(key, id) return load_fields(key, id, JOB_FIELDS, FIRST_NUMBER) end
 
 -- Saves what an event changed, and the pairs in `more`.
 local function save_job(job, more)

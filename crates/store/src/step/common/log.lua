@@ -4,9 +4,9 @@
 -- Above this an entry is published by its first three words alone, and the reader takes it from the log.
 local LIVE_MAX = 4096
 
--- Writes one event: log entry, cap, publication. Updates job.seq, job.mark, job.at and job.logBytes; the caller saves them.
--- `fields` is the JSON after "attempt" ('' or ',"name":value…'). Returns the event's JSON up to those fields.
-local function append_event(job, log, live, now, random, kind, fields)
+-- Makes one event. Updates job.seq, job.mark and job.at. `fields` is the JSON after "attempt" ('' or ',"name":value…'). Returns
+-- the log's entry, its first three words, and the event's JSON up to those fields.
+local function next_event(job, now, random, kind, fields)
   local before = job.mark
   job.at = math.max(now, job.at)
   job.seq = job.seq + 1
@@ -14,35 +14,51 @@ local function append_event(job, log, live, now, random, kind, fields)
   local base = string.format('{"jobId":"%s","seq":%d,"type":"%s","at":"%s","attempt":%d',
     job.id, job.seq, kind, rfc3339(job.at), job.attempt)
   local head = string.format('%d %s %s', job.seq, job.mark, before)
-  local entry = head .. ' ' .. kind .. ' ' .. base .. fields .. '}'
+  return head .. ' ' .. kind .. ' ' .. base .. fields .. '}', head, base
+end
 
-  local length = redis.call('RPUSH', log, entry)
+-- Writes made events: log entries, cap, publications. Updates job.logBytes; the caller saves it with what next_event changed.
+local function write_events(job, log, live, now, entries, heads)
+  -- As many as `unpack` surely takes.
+  local length
+  for i = 1, #entries, 1000 do
+    length = redis.call('RPUSH', log, unpack(entries, i, math.min(i + 999, #entries)))
+  end
   -- A log that is new, or was deleted behind our back, has no TTL yet, and no bytes but these.
-  if length == 1 then
+  if length == #entries then
     redis.call('PEXPIRE', log, string.format('%d', math.max(1, job.expiresAt - now)))
     job.logBytes = 0
   end
-  job.logBytes = job.logBytes + #entry
+  for _, entry in ipairs(entries) do job.logBytes = job.logBytes + #entry end
   while length > 1 and (length > job.logMax or job.logBytes > job.logMaxBytes) do
     job.logBytes = job.logBytes - #redis.call('LPOP', log)
     length = length - 1
   end
-  redis.call('SPUBLISH', live, #entry <= LIVE_MAX and entry or head)
+  for i, entry in ipairs(entries) do
+    redis.call('SPUBLISH', live, #entry <= LIVE_MAX and entry or heads[i])
+  end
+end
+
+-- Writes one event. Returns its JSON up to its fields.
+local function append_event(job, log, live, now, random, kind, fields)
+  local entry, head, base = next_event(job, now, random, kind, fields)
+  write_events(job, log, live, now, { entry }, { head })
   return base
 end
 
 -- Writes a batch of reports; `args` from `from` on are triples: progress, <progress>, <message>; output, <json>, ''; text,
 -- <json>, ''. Returns the hash fields that the last progress changes (a flat list, maybe empty).
 local function append_reports(job, log, live, now, random, args, from)
-  local changed = {}
+  local changed, entries, heads = {}, {}, {}
   for i = from, #args, 3 do
-    local kind, first = args[i], args[i + 1]
+    local kind, first, n = args[i], args[i + 1], #entries + 1
     if kind == 'progress' then
-      append_event(job, log, live, now, random, 'progress', ',"progress":' .. first .. ',"message":' .. args[i + 2])
+      entries[n], heads[n] = next_event(job, now, random, 'progress', ',"progress":' .. first .. ',"message":' .. args[i + 2])
       changed = { 'progress', first, 'message', args[i + 2] }
     else
-      append_event(job, log, live, now, random, 'output', ',"' .. kind .. '":' .. first)
+      entries[n], heads[n] = next_event(job, now, random, 'output', ',"' .. kind .. '":' .. first)
     end
   end
+  if #entries > 0 then write_events(job, log, live, now, entries, heads) end
   return changed
 end

@@ -1,0 +1,138 @@
+//! Very many clients in one process: each is a socket and a few bytes. They count the events that come.
+//!
+//! It reads its requests from a file, one path a line, and says on its standard output how many are open, when all are; then
+//! for each line of its standard input, how many events and bytes came so far, and the time in nanoseconds that it took to open.
+
+use std::io::{BufRead, ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use super::epoll::Epoll;
+use super::http2;
+
+/// Every event has one such line.
+const ID: &[u8] = b"\nid: ";
+/// How many may be opening at once.
+const OPENING: usize = 200;
+/// How long opening may take in all.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+/// How a stream is asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub enum Carrier {
+    /// HTTP/1.1, one connection a stream.
+    Socket,
+    /// HTTP/1.0, so that it stays in hyper.
+    Hyper,
+    /// HTTP/2, so many streams a connection: 100.
+    Http2,
+}
+
+struct Client {
+    socket: TcpStream,
+    /// How much of [`ID`] was seen last.
+    seen: usize,
+    /// How many more first events it waits for.
+    opening: usize,
+}
+
+struct Crowd {
+    epoll: Epoll,
+    clients: Vec<Client>,
+    opening: usize,
+    events: u64,
+    bytes: u64,
+    broken: u64,
+}
+
+/// Opens a stream for each line of `paths` at `address`, and answers until its input ends.
+#[allow(clippy::print_stdout, reason = "its answers")]
+pub fn gather(address: &str, paths: &Path, carrier: Carrier) -> anyhow::Result<()> {
+    let paths = std::fs::read_to_string(paths)?;
+    let paths: Vec<_> = paths.lines().collect();
+    let mut crowd =
+        Crowd { epoll: Epoll::new()?, clients: Vec::new(), opening: 0, events: 0, bytes: 0, broken: 0 };
+    let began = Instant::now();
+    let each = if carrier == Carrier::Http2 { http2::STREAMS } else { 1 };
+    for together in paths.chunks(each) {
+        crowd.open(address, together, carrier)?;
+        while crowd.opening > OPENING {
+            crowd.read(100)?;
+            anyhow::ensure!(began.elapsed() < PATIENCE, "{} streams do not open", crowd.opening);
+        }
+    }
+    while crowd.opening > 0 {
+        crowd.read(100)?;
+        anyhow::ensure!(began.elapsed() < PATIENCE, "{} streams do not open", crowd.opening);
+    }
+    println!("open {} {}", paths.len(), began.elapsed().as_nanos());
+    let (tell, asked) = mpsc::channel();
+    std::thread::spawn(move || {
+        std::io::stdin().lock().lines().map_while(Result::ok).try_for_each(|line| tell.send(line))
+    });
+    loop {
+        crowd.read(5)?;
+        match asked.try_recv() {
+            Ok(_) => println!("events {} {} {}", crowd.events, crowd.bytes, crowd.broken),
+            Err(mpsc::TryRecvError::Empty) => {}
+            Err(mpsc::TryRecvError::Disconnected) => return Ok(()),
+        }
+    }
+}
+
+impl Crowd {
+    fn open(&mut self, address: &str, paths: &[&str], carrier: Carrier) -> anyhow::Result<()> {
+        let mut socket = TcpStream::connect(address)?;
+        let request = match carrier {
+            Carrier::Socket => format!("GET {} HTTP/1.1\r\nHost: here\r\n\r\n", paths[0]).into_bytes(),
+            Carrier::Hyper => format!("GET {} HTTP/1.0\r\nHost: here\r\n\r\n", paths[0]).into_bytes(),
+            Carrier::Http2 => http2::requests(paths),
+        };
+        socket.write_all(&request)?;
+        socket.set_nonblocking(true)?;
+        self.epoll.add(&socket, self.clients.len())?;
+        self.clients.push(Client { socket, seen: 0, opening: paths.len() });
+        self.opening += paths.len();
+        Ok(())
+    }
+
+    fn read(&mut self, millis: i64) -> anyhow::Result<()> {
+        let mut buffer = [0; 32 * 1024];
+        for number in self.epoll.wait(millis)? {
+            let client = &mut self.clients[number];
+            match client.socket.read(&mut buffer) {
+                Ok(0) => self.broken += 1,
+                Ok(read) => {
+                    self.bytes += read as u64;
+                    let events = client.count(&buffer[..read]);
+                    self.events += events as u64;
+                    let opened = client.opening.min(events);
+                    client.opening -= opened;
+                    self.opening -= opened;
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(_) => self.broken += 1,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Client {
+    fn count(&mut self, bytes: &[u8]) -> usize {
+        let mut count = 0;
+        for &byte in bytes {
+            self.seen = match byte {
+                byte if byte == ID[self.seen] => self.seen + 1,
+                b'\n' => 1,
+                _ => 0,
+            };
+            if self.seen == ID.len() {
+                (self.seen, count) = (0, count + 1);
+            }
+        }
+        count
+    }
+}

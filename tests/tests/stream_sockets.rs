@@ -1,0 +1,194 @@
+//! Streams and their connections: a stream may be any answer of a connection and is its last one, whatever the client does to
+//! it; and nothing of a connection is left when it is over.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "for tests alone: what fails must fail loudly"
+)]
+
+use std::time::Duration;
+
+use model::JobId;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use whole::{Behind, Client, RawStream, Remote, SOON, System, Wire, frames};
+
+/// No heartbeat within a test's time.
+const SILENT: &str = "[stream]\nheartbeat = \"5m\"\nlinger = \"1s\"";
+
+fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: here\r\n\r\n")
+}
+
+async fn started(system: &System) -> (JobId, Remote) {
+    let client = system.client(0);
+    let id = client.submit("remote", Value::Null).await;
+    (id, Remote::claim(client, "remote").await)
+}
+
+async fn is_open(stream: &mut RawStream) {
+    assert!(stream.until(|body| body.contains("event: started") && body.ends_with("\n\n")).await);
+}
+
+async fn none_is_open(client: &Client) {
+    testkit::eventually(SOON, "none is open", async || client.count("jobcast_open_streams").await == 0).await;
+}
+
+#[tokio::test]
+async fn a_stream_may_be_any_answer_of_a_connection_and_is_its_last() {
+    let system = System::builder().workers(0).settings(SILENT).start().await;
+    let client = system.client(0);
+    let (id, worker) = started(&system).await;
+    let (poll, events) = (get(&format!("/api/jobs/{id}")), get(&format!("/api/jobs/{id}/events")));
+
+    let mut one_by_one = Wire::open(client).await;
+    for _ in 0..2 {
+        one_by_one.send(&poll).await;
+        assert_eq!(one_by_one.answer().await.unwrap().status, 200);
+    }
+    one_by_one.send(&events).await;
+    let mut third = one_by_one.stream().await;
+    is_open(&mut third).await;
+
+    // What comes after the stream's request has no answer, be it sent with it or later, or no request at all.
+    let mut at_once = Wire::open(client).await;
+    at_once.send(format!("{poll}{poll}{events}{poll}{events}")).await;
+    for _ in 0..2 {
+        assert_eq!(at_once.answer().await.unwrap().status, 200);
+    }
+    let mut pipelined = at_once.stream().await;
+    is_open(&mut pipelined).await;
+    let mut talkative = RawStream::open(&client.events_url(id), &[]).await;
+    is_open(&mut talkative).await;
+    for noise in [poll.as_bytes(), events.as_bytes(), &[0; 100_000]] {
+        assert!(talkative.send(noise).await);
+    }
+    assert_eq!(client.count("jobcast_open_streams").await, 3);
+
+    worker.output("after all that").await;
+    worker.complete(Value::Null).await;
+    let truth = Behind::of(&system, id).await.frames().await;
+    for stream in [&mut third, &mut pipelined, &mut talkative] {
+        assert_eq!(stream.header("connection"), ["close"]);
+        stream.events_to_end().await;
+        assert!(stream.ended() && stream.body().ends_with(&truth.concat()), "{}", stream.body());
+        assert!(!stream.more().await, "the connection is over with it");
+    }
+    none_is_open(client).await;
+    system.nothing_grows().await;
+}
+
+#[tokio::test]
+async fn an_answer_before_it_that_is_taken_late_is_whole() {
+    const RESULT: usize = 1_000_000;
+    let system = System::builder().workers(0).settings(SILENT).start().await;
+    let client = system.client(0);
+    let (large, worker) = started(&system).await;
+    worker.complete(json!("x".repeat(RESULT))).await;
+    let (id, worker) = started(&system).await;
+    let mut wire = Wire::with_buffer(client, 4096).await;
+    let both = get(&format!("/api/jobs/{large}")) + &get(&format!("/api/jobs/{id}/events"));
+    wire.send(both).await;
+    // The gateway has answered both long before the first answer is read.
+    testkit::eventually(SOON, "the stream is open", async || client.count("jobcast_open_streams").await == 1)
+        .await;
+    worker.complete(Value::Null).await;
+    let first = wire.answer().await.unwrap();
+    let job: Value = serde_json::from_slice(&first.body).unwrap();
+    assert_eq!(job["result"].as_str().map(str::len), Some(RESULT));
+    let mut stream = wire.stream().await;
+    let events = stream.events_to_end().await;
+    assert!(stream.ended());
+    assert_eq!(frames(&events), Behind::of(&system, id).await.frames().await);
+    system.nothing_grows().await;
+}
+
+#[tokio::test]
+async fn who_shuts_or_resets_its_side_is_gone() {
+    let system = System::builder().workers(0).settings(SILENT).start().await;
+    let client = system.client(0);
+    let (id, worker) = started(&system).await;
+    for noise in [&b""[..], b"GET / HTTP/1.1\r\n"] {
+        let mut shut = RawStream::open(&client.events_url(id), &[]).await;
+        is_open(&mut shut).await;
+        shut.send(noise).await;
+        shut.shut().await;
+        none_is_open(client).await;
+        assert!(!shut.more().await);
+        let mut reset = RawStream::open(&client.events_url(id), &[]).await;
+        is_open(&mut reset).await;
+        reset.send(noise).await;
+        reset.reset();
+        none_is_open(client).await;
+    }
+    worker.complete(Value::Null).await;
+    system.nothing_grows().await;
+}
+
+#[tokio::test]
+async fn who_reads_byte_by_byte_reads_all_of_it() {
+    let system = System::builder().workers(0).settings(SILENT).start().await;
+    let client = system.client(0);
+    let (id, worker) = started(&system).await;
+    let mut stream = RawStream::with_buffer(&client.events_url(id), &[], Some(2048)).await;
+    is_open(&mut stream).await;
+    worker.outputs((0..100).map(|n| json!([n, "y".repeat(500)]))).await;
+    worker.complete(Value::Null).await;
+    while !stream.ended() && stream.one_byte().await {}
+    assert!(stream.ended());
+    let truth = Behind::of(&system, id).await.frames().await;
+    assert!(stream.body().ends_with(&truth.concat()));
+    system.nothing_grows().await;
+}
+
+/// How many streams the next test opens and closes; a longer one by hand: `JOBCAST_TEST_OPENS=100000 cargo test …`.
+fn opens() -> usize {
+    std::env::var("JOBCAST_TEST_OPENS").map_or(3000, |opens| opens.parse().unwrap())
+}
+
+/// Opens and closes that many streams, 50 at a time, in every manner.
+async fn open_and_close(client: &Client, id: JobId, count: usize) {
+    let mut closing = JoinSet::new();
+    for n in 0..count {
+        while closing.len() >= 50 {
+            closing.join_next().await.unwrap().unwrap();
+        }
+        let url = client.events_url(id);
+        closing.spawn(async move {
+            let mut stream = RawStream::open(&url, &[]).await;
+            match n % 4 {
+                0 => is_open(&mut stream).await,
+                1 => stream.reset(),
+                2 => stream.shut().await,
+                _ => {}
+            }
+        });
+    }
+    closing.join_all().await;
+    none_is_open(client).await;
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn nothing_is_left_of_streams_that_are_over() {
+    let system = System::builder().workers(0).settings(SILENT).start().await;
+    let client = system.client(0);
+    let (id, worker) = started(&system).await;
+    let process = format!("/proc/{}", system.gateways[0].pid());
+    let files = || std::fs::read_dir(format!("{process}/fd")).unwrap().count();
+    let memory = || {
+        let pages = std::fs::read_to_string(format!("{process}/statm")).unwrap();
+        pages.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+    };
+    open_and_close(client, id, 500).await;
+    let (files_before, memory_before) = (files(), memory());
+    open_and_close(client, id, opens()).await;
+    let settled = async || files() <= files_before + 10;
+    testkit::eventually(SOON, "the files are closed", settled).await;
+    let grown = memory().saturating_sub(memory_before);
+    // A leak of but a stream's place in its log, some 100 bytes, shows in the long run; one of a connection in this one.
+    assert!(grown < 4_000_000 + 20 * opens(), "{grown} bytes more after {} streams", opens());
+    worker.complete(Value::Null).await;
+    tokio::time::timeout(Duration::from_mins(1), system.nothing_grows()).await.unwrap();
+}
