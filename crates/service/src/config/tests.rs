@@ -34,7 +34,7 @@ fn a_bad_file_names_place_key_and_what_is_allowed() {
         (
             "[stream]\n  hartbeat = \"15s\"",
             "f:2:3: unknown key `stream.hartbeat`; allowed here: heartbeat, heartbeat_jitter, retry, linger, \
-             reconcile, ping, max_age, stall, drain, ring_log, rings, page, reads_in_flight",
+             reconcile, ping, max_age, stall, drain, coalesce, ring_log, rings, page, reads_in_flight",
         ),
         (
             "[strem]",
