@@ -18,6 +18,8 @@ const MOST_HOSTS: usize = 20_000;
 
 /// The most that a claim is held back for the sake of a host that is quick but has enough to do.
 const RELIEF: Duration = Duration::from_millis(50);
+/// The same for a host of which nothing is known, and for which many wait: so long it has to show how quick it is.
+const NEWCOMER: Duration = Duration::from_millis(10);
 /// How many a claim may bring.
 const A_CLAIM: u32 = 100;
 
@@ -154,9 +156,17 @@ impl Host {
     /// and to put it off would cost more. Zero for slow ones, who must hold up nobody.
     pub(crate) fn relief(&self) -> Duration {
         let state = self.state.lock();
-        let is_long = state.line.len() >= self.bounds.waiting / 2 || self.crowd.is_full();
-        let relief = state.gate.interval(Instant::now()) * A_CLAIM;
-        if is_long && state.gate.is_closed() && relief <= RELIEF { relief } else { Duration::ZERO }
+        let waiting = u32::try_from(state.line.len()).unwrap_or(u32::MAX);
+        if state.gate.is_new() && waiting >= A_CLAIM / 2 {
+            return NEWCOMER;
+        }
+        let enough = u32::try_from(self.bounds.waiting / 2).unwrap_or(u32::MAX);
+        if !state.gate.is_closed() || (waiting < enough && !self.crowd.is_full()) {
+            return Duration::ZERO;
+        }
+        let too_many = waiting.saturating_sub(enough).saturating_add(A_CLAIM);
+        let relief = state.gate.interval(Instant::now()).saturating_mul(too_many);
+        if relief <= RELIEF { relief } else { Duration::ZERO }
     }
 
     fn leave(self: &Arc<Self>, ended: Ended) {
