@@ -132,8 +132,17 @@ impl Gate {
 
     /// Ends a request.
     pub(crate) fn leave(&mut self, now: Instant, ended: Ended, random: f64) {
+        let before = self.usual();
         self.running = self.running.saturating_sub(1);
         self.progress = now;
+        self.tell(now, ended, random);
+        // As many as were put off take more time now, or less.
+        let factor = self.usual().as_secs_f64() / before.as_secs_f64().max(1e-9);
+        let put_off = self.put_off.duration_since(now).as_secs_f64() * factor;
+        self.put_off = now + Duration::from_secs_f64(put_off.min(self.bounds.delay.as_secs_f64()));
+    }
+
+    fn tell(&mut self, now: Instant, ended: Ended, random: f64) {
         match ended {
             Ended::Took(took) => self.succeed(now, took),
             Ended::Failed(took) => self.fail(now, took, random),
@@ -168,6 +177,11 @@ impl Gate {
         self.breaker == Breaker::Closed
     }
 
+    /// Whether nothing was ever sent to it that has ended.
+    pub(crate) fn is_new(&self) -> bool {
+        self.pace == UNKNOWN
+    }
+
     /// Whether it takes what it gets.
     pub(crate) fn is_proven(&self) -> bool {
         self.is_proven
@@ -190,8 +204,12 @@ impl Gate {
 
     /// How often a place becomes free.
     pub(crate) fn interval(&self, now: Instant) -> Duration {
-        let usual = self.pace / self.window.max(1);
+        let usual = self.usual();
         if self.running == 0 { usual } else { usual.max(now.duration_since(self.progress)) }
+    }
+
+    fn usual(&self) -> Duration {
+        self.pace / self.window.max(1)
     }
 
     fn begin(&mut self, now: Instant) {

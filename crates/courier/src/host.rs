@@ -18,6 +18,8 @@ const MOST_HOSTS: usize = 20_000;
 
 /// The most that a claim is held back for the sake of a host that is quick but has enough to do.
 const RELIEF: Duration = Duration::from_millis(50);
+/// The same for a host of which nothing is known, and for which many wait: so long it has to show how quick it is.
+const NEWCOMER: Duration = Duration::from_millis(10);
 /// How many a claim may bring.
 const A_CLAIM: u32 = 100;
 
@@ -26,15 +28,17 @@ pub(crate) struct Hosts {
     table: Mutex<HashMap<(String, u16), Arc<Host>>>,
     bounds: Bounds,
     crowd: Arc<Crowd>,
+    strangers: Arc<Crowd>,
     sender: Sender,
 }
 
 impl Hosts {
-    /// None yet. Of `concurrency` deliveries half may wait, and a quarter for one host.
+    /// None yet. Of `concurrency` deliveries a quarter may wait, and half may be under way to hosts that haven't shown that they take
+    /// anything: what is left is for those that have, however many others there are.
     pub(crate) fn new(concurrency: usize, per_host: u32, longest_delay: Duration, sender: Sender) -> Self {
         let bounds = Bounds { most: per_host, waiting: (concurrency / 4).max(1), delay: longest_delay };
-        let crowd = Arc::new(Crowd { waiting: AtomicUsize::new(0), most: (concurrency / 2).max(1) });
-        Self { table: Mutex::default(), bounds, crowd, sender }
+        let (crowd, strangers) = (Crowd::of(concurrency / 4), Crowd::of(concurrency / 2));
+        Self { table: Mutex::default(), bounds, crowd, strangers, sender }
     }
 
     /// The host of `target`.
@@ -51,6 +55,7 @@ impl Hosts {
             state: Mutex::new(State { gate: Gate::new(self.bounds, Instant::now()), line: VecDeque::new() }),
             bounds: self.bounds,
             crowd: Arc::clone(&self.crowd),
+            strangers: Arc::clone(&self.strangers),
             http: self.sender.to(target)?,
         });
         table.insert(address, Arc::clone(&host));
@@ -81,7 +86,10 @@ fn make_room(table: &mut HashMap<(String, u16), Arc<Host>>) {
 pub(crate) struct Host {
     state: Mutex<State>,
     bounds: Bounds,
+    /// All that wait.
     crowd: Arc<Crowd>,
+    /// All that are under way to hosts that haven't shown that they take anything.
+    strangers: Arc<Crowd>,
     http: Http,
 }
 
@@ -112,18 +120,29 @@ impl Host {
         let now = Instant::now();
         let mut state = self.state.lock();
         let waiting = state.line.len();
-        match state.gate.enter(now, waiting) {
-            Entry::Go => return Admission::Go(Place::new(self)),
-            Entry::Wait => {
-                if let Some(seat) = Seat::take(&self.crowd, self.crowd.open_to(&state.gate)) {
-                    let (sender, place) = oneshot::channel();
-                    state.line.push_back(sender);
-                    return Admission::Wait(Waiting { host: Arc::clone(self), place, _seat: seat });
+        if let Some(standing) = self.standing(&state.gate) {
+            match state.gate.enter(now, waiting) {
+                Entry::Go => return Admission::Go(Place::new(self, standing)),
+                Entry::Wait => {
+                    let room = self.crowd.open_to(&state.gate);
+                    if let Some(seat) = Seat::take(&self.crowd, room) {
+                        let (sender, place) = oneshot::channel();
+                        state.line.push_back(sender);
+                        return Admission::Wait(Waiting { host: Arc::clone(self), place, _seat: seat });
+                    }
                 }
+                Entry::Later => {}
             }
-            Entry::Later => {}
         }
         Admission::Later(state.gate.later(now, waiting, rand::random()))
+    }
+
+    /// As what a request is under way; `None` where there are enough such.
+    fn standing(&self, gate: &Gate) -> Option<Standing> {
+        if gate.is_proven() {
+            return Some(Standing::Known);
+        }
+        Seat::take(&self.strangers, self.strangers.most).map(Standing::Stranger)
     }
 
     /// A time for one that found no place: in how long it is to come again.
@@ -137,9 +156,17 @@ impl Host {
     /// and to put it off would cost more. Zero for slow ones, who must hold up nobody.
     pub(crate) fn relief(&self) -> Duration {
         let state = self.state.lock();
-        let is_long = state.line.len() >= self.bounds.waiting / 2 || self.crowd.is_full();
-        let relief = state.gate.interval(Instant::now()) * A_CLAIM;
-        if is_long && state.gate.is_closed() && relief <= RELIEF { relief } else { Duration::ZERO }
+        let waiting = u32::try_from(state.line.len()).unwrap_or(u32::MAX);
+        if state.gate.is_new() && waiting >= A_CLAIM / 2 {
+            return NEWCOMER;
+        }
+        let enough = u32::try_from(self.bounds.waiting / 2).unwrap_or(u32::MAX);
+        if !state.gate.is_closed() || (waiting < enough && !self.crowd.is_full()) {
+            return Duration::ZERO;
+        }
+        let too_many = waiting.saturating_sub(enough).saturating_add(A_CLAIM);
+        let relief = state.gate.interval(Instant::now()).saturating_mul(too_many);
+        if relief <= RELIEF { relief } else { Duration::ZERO }
     }
 
     fn leave(self: &Arc<Self>, ended: Ended) {
@@ -154,11 +181,11 @@ impl Host {
             if next.is_closed() {
                 continue;
             }
-            if !state.gate.admit(now) {
+            let Some(standing) = self.standing(&state.gate).filter(|_| state.gate.admit(now)) else {
                 state.line.push_front(next);
                 return;
-            }
-            if let Err(mut place) = next.send(Place::new(self)) {
+            };
+            if let Err(mut place) = next.send(Place::new(self, standing)) {
                 // It has gone meanwhile; its place must not be given back by the drop, which would wait for this very lock.
                 place.is_held = false;
                 state.gate.leave(now, Ended::Abandoned, 0.0);
@@ -170,12 +197,21 @@ impl Host {
 /// The right to one request to a host. Dropped without a word it says nothing of the host.
 pub(crate) struct Place {
     host: Arc<Host>,
+    _standing: Standing,
     is_held: bool,
 }
 
+/// As what a request is under way.
+enum Standing {
+    /// To a host that has taken the newest one.
+    Known,
+    /// To any other.
+    Stranger(#[expect(dead_code, reason = "it counts for as long as it lives")] Seat),
+}
+
 impl Place {
-    fn new(host: &Arc<Host>) -> Self {
-        Self { host: Arc::clone(host), is_held: true }
+    fn new(host: &Arc<Host>, standing: Standing) -> Self {
+        Self { host: Arc::clone(host), _standing: standing, is_held: true }
     }
 
     /// The host.
@@ -216,13 +252,18 @@ impl Waiting {
     }
 }
 
-/// How many wait in memory, for all hosts together.
+/// How many there are, for all hosts together.
 struct Crowd {
-    waiting: AtomicUsize,
+    count: AtomicUsize,
     most: usize,
 }
 
 impl Crowd {
+    /// Nobody yet; at most so many, but one at least.
+    fn of(most: usize) -> Arc<Self> {
+        Arc::new(Self { count: AtomicUsize::new(0), most: most.max(1) })
+    }
+
     /// How many may wait before one for such a host: those that have not shown that they take what they get have a half, so that
     /// they never keep the others from waiting.
     fn open_to(&self, gate: &Gate) -> usize {
@@ -230,7 +271,7 @@ impl Crowd {
     }
 
     fn is_full(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed) >= self.most
+        self.count.load(Ordering::Relaxed) >= self.most
     }
 }
 
@@ -240,7 +281,7 @@ struct Seat(Arc<Crowd>);
 impl Seat {
     /// One of the first `most`.
     fn take(crowd: &Arc<Crowd>, most: usize) -> Option<Self> {
-        let before = crowd.waiting.fetch_add(1, Ordering::Relaxed);
+        let before = crowd.count.fetch_add(1, Ordering::Relaxed);
         // Dropped, and so not counted, where there is no room.
         let seat = Self(Arc::clone(crowd));
         (before < most).then_some(seat)
@@ -249,6 +290,6 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.0.count.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 /// Times and limits of a courier; the defaults are those of `config/jobcast.toml`, `[webhooks]` and `[courier]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// How many deliveries are in hand at once, from 1: requests under way, and up to a half that wait a moment for their host.
+    /// How many deliveries are in hand at once, from 1: requests under way (half of them at most to hosts that haven't shown
+    /// that they take anything), and up to a quarter that wait a moment for their host.
     /// `courier.concurrency`, default 2,000.
     pub concurrency: usize,
     /// How many requests to one host and port at once, from 1. `courier.per_host`, default 32.

@@ -118,6 +118,26 @@ async fn what_finds_no_place_for_too_long_is_given_up_and_says_so() {
 }
 
 #[tokio::test]
+async fn hosts_that_never_answer_leave_room_for_those_that_do_however_many_they_are() {
+    let bench = Bench::start().await;
+    let (silent, good) = (BadReceiver::start(Bad::Silent).await, Receiver::start().await);
+    // None of them ends while this runs.
+    let options = Options { concurrency: 16, timeout: 10 * LONG, ..options() };
+    let courier = bench.courier(options);
+    let id = bench.ended(&good.url()).await;
+    bench.reaches(id, Delivered).await;
+    for host in 2..=40 {
+        bench.ended(&silent.url_at(host)).await;
+    }
+    testkit::eventually(LONG, "as many hang as may", async || courier.metrics.running.get() == 8).await;
+    for _ in 0..20 {
+        let id = bench.ended(&good.url()).await;
+        bench.reaches(id, Delivered).await;
+    }
+    assert_eq!(courier.metrics.running.get(), 8);
+}
+
+#[tokio::test]
 async fn redis_may_be_away_for_a_while() {
     let bench = Bench::start().await;
     let proxy = Proxy::start(bench.server.addr()).await;

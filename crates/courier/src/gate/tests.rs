@@ -130,6 +130,19 @@ fn a_dead_host_with_very_many_deliveries_is_asked_rarely() {
 }
 
 #[test]
+fn those_that_were_put_off_come_sooner_once_a_host_turns_out_quick() {
+    let (mut gate, now) = gate();
+    gate.enter(now, 0);
+    let slow: Vec<_> = (0..1000).map(|_| gate.later(now, 100, 0.5)).collect();
+    assert!(slow[999] > Duration::from_secs(5), "{:?}", slow[999]);
+    for _ in 0..20 {
+        gate.leave(now, Ended::Took(MS), 0.5);
+        gate.enter(now, 0);
+    }
+    assert!(gate.later(now, 100, 0.5) < Duration::from_millis(300), "{:?}", gate.later(now, 100, 0.5));
+}
+
+#[test]
 fn an_idle_host_is_forgotten_in_time() {
     let (mut gate, now) = gate();
     gate.enter(now, 0);
