@@ -2,6 +2,9 @@
 # One image for every role: docker build -t jobcast . && docker run --rm jobcast --help
 
 FROM rust:1.95-slim-trixie AS build
+# The memory allocator is in C, and built by make; any version of it does.
+# hadolint ignore=DL3008
+RUN apt-get update && apt-get install --yes --no-install-recommends make && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .
 # What was downloaded and compiled stays in the builder's caches, not in a layer: after a change only the crates that it

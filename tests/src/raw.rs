@@ -156,7 +156,8 @@ impl RawStream {
     pub async fn until(&mut self, mut enough: impl FnMut(&str) -> bool) -> bool {
         let end = tokio::time::Instant::now() + SOON;
         while !enough(self.body()) {
-            if !timeout_at(end, self.more()).await.expect("more of the body in time") {
+            let more = timeout_at(end, self.more()).await;
+            if !more.unwrap_or_else(|_| panic!("more of the body in time after {:?}", self.body())) {
                 return false;
             }
         }

@@ -15,14 +15,15 @@ pub(crate) struct Socket<T> {
     io: T,
     /// What was read before the one who reads now, and is to be read again.
     begun: Bytes,
-    head: Option<HeadLimit>,
+    /// Of its own memory, which a stream doesn't need.
+    head: Option<Box<HeadLimit>>,
     stall: Stall,
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
     /// `io` with these limits.
     pub(crate) fn new(io: T, head: HeadLimit, stall: Stall) -> Self {
-        Self { io, begun: Bytes::new(), head: Some(head), stall }
+        Self { io, begun: Bytes::new(), head: Some(Box::new(head)), stall }
     }
 
     /// Whether the first bytes that come are those of `preface`: it waits for no more of them than it takes to say so, and

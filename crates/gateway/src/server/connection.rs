@@ -73,7 +73,8 @@ pub(super) async fn serve(socket: TcpStream, served: Served) -> Option<BareStrea
 }
 
 fn tune(socket: &TcpStream, stall: Duration) -> io::Result<()> {
-    // Events are small and must leave at once.
+    // Events are small and must leave at once. The send buffer is left to the system, which lets it grow only for those who are
+    // far away or slow; and no keepalive is needed, since heartbeats are never far apart and idle connections are closed.
     socket.set_nodelay(true)?;
     // A client whose machine is gone takes heartbeats into the kernel's buffer for a quarter of an hour. Later than the
     // stall, which counts those that are there and take nothing.
