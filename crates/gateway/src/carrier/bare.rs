@@ -8,11 +8,12 @@ use std::io::{self, IoSlice, Write};
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use axum::body::Bytes;
 use axum::http::response::Parts;
 use bytes::{Buf, BytesMut};
+use model::{Clock, SystemClock};
 use pin_project_lite::pin_project;
 use smallvec::SmallVec;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -219,7 +220,7 @@ fn head(parts: &Parts) -> Bytes {
             head.extend_from_slice(part);
         }
     }
-    let date = httpdate::HttpDate::from(std::time::SystemTime::now());
+    let date = httpdate::HttpDate::from(UNIX_EPOCH + Duration::from_millis(SystemClock.now().as_millis()));
     let rest = format!("connection: close\r\ntransfer-encoding: chunked\r\ndate: {date}\r\n\r\n");
     head.extend_from_slice(rest.as_bytes());
     head.freeze()

@@ -17,6 +17,10 @@ use super::seat::Seat;
 pub(crate) type Frames = SmallVec<[Told; 4]>;
 
 /// What a stream gets.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is on the stack for a moment; a box would be memory for each event of each stream"
+)]
 #[derive(Debug)]
 pub(crate) enum Taken {
     /// What to write, in this order; at least one.

@@ -99,7 +99,7 @@ impl Crowd {
     }
 
     fn read(&mut self, millis: i64) -> anyhow::Result<()> {
-        let mut buffer = [0; 32 * 1024];
+        let mut buffer = vec![0; 32 * 1024];
         for number in self.epoll.wait(millis)? {
             let client = &mut self.clients[number];
             match client.socket.read(&mut buffer) {

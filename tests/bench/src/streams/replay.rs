@@ -49,9 +49,9 @@ impl Replay {
         while done < all {
             ticks.tick().await;
             // The first at once: where there is only one log nothing is to be waited for.
-            let due = (began.elapsed().as_secs_f64() * rate) as usize + together;
+            let due = began.elapsed().as_secs_f64() * rate + together as f64;
             let mut batch = Vec::new();
-            while done < all.min(due) {
+            while done < all && (done as f64) < due {
                 for _ in 0..together {
                     self.add(&mut batch);
                 }
