@@ -67,7 +67,7 @@ async fn a_stream_may_be_any_answer_of_a_connection_and_is_its_last() {
     is_open(&mut pipelined).await;
     let mut talkative = RawStream::open(&client.events_url(id), &[]).await;
     is_open(&mut talkative).await;
-    for noise in [poll.as_bytes(), events.as_bytes(), &[0; 100_000]] {
+    for noise in [poll.as_bytes(), events.as_bytes(), &vec![0; 100_000]] {
         assert!(talkative.send(noise).await);
     }
     assert_eq!(client.count("jobcast_open_streams").await, 3);
