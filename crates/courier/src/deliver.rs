@@ -206,11 +206,14 @@ fn now() -> Timestamp {
     SystemClock.now()
 }
 
-/// What an attempt says of its host: one that answers 410 is well, and one that may not be gone to isn't known.
+/// What an attempt says of its host. One that finds fault with a message (a redirect, 404, 410 …) is well: many owners may have
+/// receivers there, and one's mistake must not hold up the others. One that may not be gone to isn't known.
 fn leaving(went: &Went, took: Duration) -> Ended {
     match went {
-        Ok(Answer { status: 200..=299 | 410, .. }) => Ended::Took(took),
-        Ok(_) | Err(NoAnswer::Timeout | NoAnswer::Broken(_)) => Ended::Failed(took),
+        Ok(Answer { status: 408 | 429 | 500.., .. }) | Err(NoAnswer::Timeout | NoAnswer::Broken(_)) => {
+            Ended::Failed(took)
+        }
+        Ok(_) => Ended::Took(took),
         Err(NoAnswer::Refused(_)) => Ended::Abandoned,
     }
 }

@@ -84,6 +84,23 @@ async fn a_dead_host_is_left_alone_and_others_are_served_meanwhile() {
 }
 
 #[tokio::test]
+async fn one_owners_wrong_path_holds_up_nobody_else_at_that_host() {
+    let bench = Bench::start().await;
+    let receiver = Receiver::answering(|_, got| if got.path.ends_with("wrong") { 404 } else { 200 }).await;
+    let _courier = bench.courier(Options { attempts: 20, retry_delay: Duration::from_mins(1), ..options() });
+    let mut ids = Vec::new();
+    for _ in 0..30 {
+        bench.ended(&format!("{}&wrong", receiver.url())).await;
+        ids.push(bench.ended(&receiver.url()).await);
+    }
+    for id in ids {
+        bench.reaches(id, Delivered).await;
+    }
+    // Far more than the failures that open a breaker.
+    testkit::eventually(LONG, "all wrong ones were tried", async || receiver.count() == 60).await;
+}
+
+#[tokio::test]
 async fn a_host_that_is_well_again_gets_all_that_waited() {
     let bench = Bench::start().await;
     let works = Arc::new(AtomicBool::new(false));
