@@ -1,10 +1,12 @@
 //! One attempt's life, from its claim until nothing is left of it.
 
+use std::convert::Infallible;
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use model::{Entry, EventType};
+use model::{Entry, EventType, JobId};
 use store::{Claimed, End, Ended, LiveSink, Store};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -22,6 +24,10 @@ use crate::{AnyHandler, Options, Outcome, WorkerMetrics};
 
 /// How long an attempt's last call is repeated once the worker stops. Shorter than the time that a hard stop leaves.
 pub(crate) const FAREWELL: Duration = Duration::from_secs(4);
+
+/// How long an attempt runs before its worker listens for a cancellation. Short attempts are over by then, and don't pay for a
+/// subscription that nothing comes of.
+const UNHEARD: Duration = Duration::from_millis(100);
 
 /// The longest run limit that is counted here; Redis' sweep counts any.
 const LONGEST: Duration = Duration::from_hours(365 * 24);
@@ -115,12 +121,12 @@ impl Desk {
         limit: Instant,
     ) -> Stopped {
         let nudge = Arc::new(Notify::new());
-        let _subscription = store.live().subscribe(&lease.job.into(), Arc::new(Ear(Arc::clone(&nudge))));
         tokio::select! {
             biased;
             Some(done) = work.join_next() => Stopped::Done(done),
             gone = self.pump() => Stopped::Gone(gone),
             gone = self.holding.keep(&nudge) => Stopped::Gone(gone),
+            never = listen(store, lease.job, &nudge) => match never {},
             () = sleep_until(limit) => Stopped::TimeUp,
             () = self.holding.blind() => Stopped::Gone(Gone::Blind),
             () = self.stops.give_back.cancelled() => Stopped::GiveBack,
@@ -248,7 +254,14 @@ impl Desk {
     }
 }
 
-/// Listens to the job's live channel: an end that somebody else made brings a heartbeat at once, whose answer counts.
+/// Listens to the job's live channel, once the attempt has run for a moment. A heartbeat then tells what was missed.
+async fn listen(store: &Store, job: JobId, nudge: &Arc<Notify>) -> Infallible {
+    sleep(UNHEARD).await;
+    let _subscription = store.live().subscribe(&job.into(), Arc::new(Ear(Arc::clone(nudge))));
+    pending().await
+}
+
+/// What the live channel tells: an end that somebody else made brings a heartbeat at once, whose answer counts.
 struct Ear(Arc<Notify>);
 
 impl LiveSink for Ear {
