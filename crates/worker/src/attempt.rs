@@ -176,7 +176,7 @@ impl Desk {
         let keep = async {
             let nobody = Notify::new();
             self.holding.keep(&nobody).await;
-            std::future::pending::<()>().await;
+            pending::<()>().await;
         };
         let farewell = async {
             self.stops.give_back.cancelled().await;
