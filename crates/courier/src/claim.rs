@@ -8,12 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::{Partition, Token};
-use store::{DueDeliveries, DueOptions, StoreError};
+use store::{Backoff, DueDeliveries, DueOptions, StoreError};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep};
 
 use crate::alarm::Alarm;
-use crate::backoff::Backoff;
 use crate::courier::Courier;
 use crate::deliver::Delivery;
 
@@ -58,7 +57,7 @@ impl Claimer {
     /// Claims and begins deliveries until the soft stop.
     pub(crate) async fn run(mut self) {
         let soft = self.courier.soft.clone();
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::of_repeats();
         while let Some(permits) = room(&self.courier).await {
             self.alarm.clear();
             let Some(claim) = self.claim(permits).await else { return };
@@ -72,7 +71,7 @@ impl Claimer {
             }
             match soft.run_until_cancelled(self.wait(next)).await {
                 None => return,
-                Some(Ok(())) => backoff = Backoff::new(),
+                Some(Ok(())) => backoff = Backoff::of_repeats(),
                 Some(Err(error)) => {
                     self.complain(&error);
                     soft.run_until_cancelled(sleep(backoff.next())).await;
@@ -89,7 +88,7 @@ impl Claimer {
         let (lease, useful) = (timeout + 3 * unit, 2 * unit);
         let options = DueOptions { most, lease, longest_body: LONGEST_BODY };
         let (mut token, mut began) = (new_token(), Instant::now());
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::of_repeats();
         loop {
             match self.courier.store.due(self.partition, token, &options).await {
                 Ok(due) => {

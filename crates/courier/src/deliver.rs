@@ -6,11 +6,10 @@ use std::time::Duration;
 use model::webhook::{Secret, Target};
 use model::wire::AttemptView;
 use model::{Clock, Job, SystemClock, Timestamp};
-use store::{Due, Outcome, Settled, StoreError};
+use store::{Backoff, Due, Outcome, Settled, StoreError};
 use tokio::time::{Instant, sleep};
 
 use crate::alarm::Alarm;
-use crate::backoff::Backoff;
 use crate::courier::Courier;
 use crate::gate::Ended;
 use crate::host::{Admission, Host, Place, Waiting};
@@ -183,7 +182,7 @@ impl Delivery {
 
     /// Writes what came of it, however long Redis is away.
     async fn tell(&self, outcome: Outcome, attempt: Option<&AttemptView>) {
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::of_repeats();
         loop {
             match self.courier.store.settle(self.due.id, self.due.token, outcome, attempt).await {
                 Ok(Settled::Yes) => {

@@ -10,7 +10,6 @@
 //! at once, and a courier that dies loses none. No receiver, however slow or broken, keeps another one waiting.
 
 mod alarm;
-mod backoff;
 mod claim;
 mod courier;
 mod deliver;
@@ -26,19 +25,16 @@ mod schedule;
 mod secrets;
 mod verdict;
 
-use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use model::webhook::TargetRules;
 use service::stop::Shutdown;
 use store::Store;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
 
-use backoff::Backoff;
 use claim::Claimer;
 use courier::Courier;
 use host::Hosts;
@@ -66,9 +62,6 @@ pub struct Parts {
     pub metrics: CourierMetrics,
 }
 
-/// How often the number of partitions is read anew, should nobody else in the process do it: it may have grown.
-const LOOK_FOR_PARTITIONS: Duration = Duration::from_secs(13);
-
 /// Delivers until `shutdown`. From its soft stop on nothing is claimed or begun, and requests under way have [`Options::grace`] to
 /// end; what is left then, or at the hard stop, is given back, to be delivered again. Returns when nothing is left. Redis being away is
 /// waited out.
@@ -95,7 +88,10 @@ pub async fn run(parts: Parts, shutdown: &Shutdown) -> Result<(), SetupError> {
     let _cut = courier.cut.clone().drop_guard();
     let mut loops = JoinSet::new();
     let work = async {
-        tokio::join!(claim_everywhere(&courier, &mut loops), depth::look_now_and_then(&courier));
+        let claim_everywhere = courier.store.for_each_partition(|partition| {
+            loops.spawn(Claimer::new(Arc::clone(&courier), partition).run());
+        });
+        tokio::join!(claim_everywhere, depth::look_now_and_then(&courier));
     };
     courier.soft.run_until_cancelled(Box::pin(work)).await;
 
@@ -115,34 +111,4 @@ pub async fn run(parts: Parts, shutdown: &Shutdown) -> Result<(), SetupError> {
         () = grace => {}
     }
     Ok(())
-}
-
-/// Begins a loop for each partition, also for those that are added later. Never returns.
-async fn claim_everywhere(courier: &Arc<Courier>, loops: &mut JoinSet<()>) {
-    let mut known = HashSet::new();
-    let mut backoff = Backoff::new();
-    let mut number = courier.store.partitions_changed();
-    loop {
-        // To reach it is to read the number anew; usually whoever watches Redis in this process has.
-        let found = match courier.store.reach_unless_within(LOOK_FOR_PARTITIONS).await {
-            Ok(()) => courier.store.partitions().await,
-            Err(error) => Err(error),
-        };
-        match found {
-            Ok(partitions) => {
-                for partition in partitions.filter(|&partition| known.insert(partition)) {
-                    loops.spawn(Claimer::new(Arc::clone(courier), partition).run());
-                }
-                backoff = Backoff::new();
-                let pause = LOOK_FOR_PARTITIONS.mul_f64(rand::random_range(0.9..=1.0));
-                let more = number.wait_for(|&number| usize::from(number) > known.len());
-                // The store that would close the channel is held here.
-                drop(timeout(pause, more).await);
-            }
-            Err(error) => {
-                tracing::debug!(%error, "the number of partitions is not known");
-                sleep(backoff.next()).await;
-            }
-        }
-    }
 }

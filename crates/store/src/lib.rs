@@ -48,6 +48,7 @@ pub mod step;
 mod store;
 mod sweeper;
 
+pub use connect::backoff::Backoff;
 pub use counters::{Counters, EndLabels};
 pub use error::{StoreError, WorkError};
 pub use live::{LiveSink, Subscription};

@@ -7,6 +7,7 @@
 //! Whether a job exists its own key alone says. No read asks how many partitions there are, so a process that hasn't heard of
 //! a growth finds every job all the same; it only begins to sweep, claim and follow there when it hears.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -17,11 +18,17 @@ use model::Partition;
 use model::id::MAX_PARTITIONS;
 use parking_lot::Mutex;
 use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
 
 use crate::connect::Request;
+use crate::connect::backoff::Backoff;
 use crate::partition::slot_of_key;
 use crate::script::Script;
 use crate::{Store, StoreError};
+
+/// How often the number is read anew by who has something to do in each partition, should nobody else in the process do it: it
+/// may have grown.
+const LOOK_FOR_PARTITIONS: Duration = Duration::from_secs(13);
 
 static GROW: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("step/grow.lua"), &[]));
 
@@ -140,6 +147,35 @@ impl Store {
     /// All partitions that there are.
     pub async fn partitions(&self) -> Result<impl Iterator<Item = Partition> + use<>, StoreError> {
         Ok((0..self.known_or_read().await?.all).map(Partition))
+    }
+
+    /// Calls `begin` once for each partition, also for those that are added later. Never returns; Redis being away is waited out.
+    pub async fn for_each_partition(&self, mut begin: impl FnMut(Partition)) -> Infallible {
+        let mut begun: u16 = 0;
+        let mut backoff = Backoff::of_repeats();
+        let mut number = self.partitions_changed();
+        loop {
+            // To reach it is to read the number anew; usually whoever watches Redis in this process has.
+            let found = match self.reach_unless_within(LOOK_FOR_PARTITIONS).await {
+                Ok(()) => self.known_or_read().await,
+                Err(error) => Err(error),
+            };
+            match found {
+                Ok(counts) => {
+                    (begun..counts.all).map(Partition).for_each(&mut begin);
+                    begun = begun.max(counts.all);
+                    backoff.reset();
+                    let pause = LOOK_FOR_PARTITIONS.mul_f64(rand::random_range(0.9..=1.0));
+                    let more = number.wait_for(|&number| number > begun);
+                    // The store that would close the channel is held here.
+                    drop(timeout(pause, more).await);
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "the number of partitions is not known");
+                    sleep(backoff.next()).await;
+                }
+            }
+        }
     }
 
     /// How many partitions this process knows of, without asking; 0 until Redis was reached.

@@ -7,14 +7,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use model::{Entry, EventType, JobId};
-use store::{Claimed, End, Ended, LiveSink, Store};
+use store::{Backoff, Claimed, End, Ended, LiveSink, Store};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::backoff::Backoff;
 use crate::coalesce::Parting;
 use crate::context::{Aftermath, AttemptFacts, Context};
 use crate::lease::{Gone, Holding, Refusal};
@@ -135,14 +134,14 @@ impl Desk {
 
     /// Writes what is due, forever: what Redis doesn't take is repeated unchanged.
     async fn pump(&self) -> Gone {
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::of_repeats();
         loop {
             let batch = self.outgoing.next().await;
             self.outgoing.trying();
             match self.holding.append(&batch).await {
                 Ok(()) => {
                     self.outgoing.acknowledge(batch.number);
-                    backoff = Backoff::new();
+                    backoff = Backoff::of_repeats();
                     continue;
                 }
                 Err(Refusal::Gone(gone)) => return gone,
@@ -193,7 +192,7 @@ impl Desk {
     /// Ends the attempt; `None` if it is ended, but that wasn't replicated for as long as a lease lasts: then it is as good as
     /// told, and the place is for other work.
     async fn end(&self, end: &End, is_bare: bool) -> Result<Option<Ended>, Gone> {
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::of_repeats();
         let mut made = None;
         loop {
             let refusal = match self.outgoing.part() {
@@ -243,7 +242,7 @@ impl Desk {
     }
 
     async fn release(&self) -> Result<(), Gone> {
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::of_repeats();
         loop {
             match self.holding.release().await {
                 Ok(()) => return Ok(()),

@@ -11,14 +11,13 @@ use std::time::Duration;
 
 use model::{Partition, TaskName, Token};
 use prometheus_client::metrics::gauge::Gauge;
-use store::{Claimable, Claimed, Store, StoreError, WorkError};
+use store::{Backoff, Claimable, Claimed, Store, StoreError, WorkError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::attempt::{self, Attempt, FAREWELL, Stops};
-use crate::backoff::Backoff;
 use crate::places::{Offer, Place, Places};
 use crate::{AnyHandler, Options, WorkerMetrics};
 
@@ -62,7 +61,7 @@ impl Claimer {
     /// Claims and starts attempts until the soft stop.
     pub(crate) async fn run(mut self) {
         let soft = self.shop.soft.clone();
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::of_repeats();
         let mut kept = None;
         while let Some(permit) = self.permit(&soft).await {
             // In turn, so that no task starves behind a busy one.
@@ -78,7 +77,7 @@ impl Claimer {
                 None => return,
                 Some(Ok(place)) => {
                     kept = place;
-                    backoff = Backoff::new();
+                    backoff = Backoff::of_repeats();
                 }
                 Some(Err(error)) => {
                     self.complain(&error);
@@ -143,7 +142,7 @@ impl Claimer {
     }
 
     async fn claim_until_answered(&self, token: Token, tasks: &[TaskName]) -> Option<Claimed> {
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::of_repeats();
         loop {
             sleep(backoff.next()).await;
             match self.try_claim(token, tasks).await {
@@ -168,7 +167,7 @@ impl Claimer {
     }
 
     async fn release(&self, claimed: &Claimed) {
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::of_repeats();
         let give_back = async {
             while let Err(WorkError::Store(_)) = self.shop.store.release(&claimed.lease).await {
                 sleep(backoff.next()).await;

@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use model::Report;
 use parking_lot::Mutex;
-use store::{End, Ended, Lease, Store, StoreError, WorkError};
+use store::{Backoff, End, Ended, Lease, Store, StoreError, WorkError};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use crate::Options;
-use crate::backoff::Backoff;
 use crate::coalesce::Batch;
 
 /// Why an attempt may not go on.
@@ -72,7 +71,7 @@ impl Holding {
                 Ok(held) if held.cancelled => return Gone::Cancelled,
                 Ok(_) => backoff = None,
                 Err(Refusal::Gone(gone)) => return gone,
-                Err(_) => _ = backoff.get_or_insert_with(Backoff::new),
+                Err(_) => _ = backoff.get_or_insert_with(Backoff::of_repeats),
             }
         }
     }

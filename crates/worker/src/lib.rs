@@ -11,7 +11,6 @@
 //! fails a job. Whatever a worker starts, it also ends: [`run`] returns when no attempt, and no program, is left.
 
 mod attempt;
-mod backoff;
 mod claim;
 mod coalesce;
 mod context;
@@ -25,20 +24,18 @@ mod outgoing;
 mod places;
 mod verdict;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use model::TaskName;
 use service::stop::Shutdown;
 use store::Store;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
 
 use attempt::Stops;
-use backoff::Backoff;
 use claim::{Claimer, Workshop};
 use places::Places;
 
@@ -59,9 +56,6 @@ pub struct Parts {
     /// What the worker counts.
     pub metrics: WorkerMetrics,
 }
-
-/// How often the number of partitions is read anew, should nobody else in the process do it: it may have grown.
-const LOOK_FOR_PARTITIONS: Duration = Duration::from_secs(13);
 
 /// Works until `shutdown`. From its soft stop on nothing is claimed, and what runs has [`Options::grace`] to end; what is left
 /// then, or at the hard stop, is given back. Returns when no attempt is left. Redis being away is waited out.
@@ -85,7 +79,10 @@ pub async fn run(parts: Parts, shutdown: &Shutdown) {
     let _give_back = stops.give_back.clone().drop_guard();
     let mut loops = JoinSet::new();
     if !shop.handlers.is_empty() {
-        soft.run_until_cancelled(Box::pin(claim_everywhere(&shop, &mut loops))).await;
+        let claim_everywhere = shop.store.for_each_partition(|partition| {
+            loops.spawn(Claimer::new(Arc::clone(&shop), partition).run());
+        });
+        soft.run_until_cancelled(Box::pin(claim_everywhere)).await;
     }
     soft.cancelled().await;
 
@@ -103,35 +100,5 @@ pub async fn run(parts: Parts, shutdown: &Shutdown) {
     tokio::select! {
         () = all_done => {}
         () = grace => {}
-    }
-}
-
-/// Begins a loop for each partition, also for those that are added later. Never returns.
-async fn claim_everywhere(shop: &Arc<Workshop>, loops: &mut JoinSet<()>) {
-    let mut known = HashSet::new();
-    let mut backoff = Backoff::new();
-    let mut number = shop.store.partitions_changed();
-    loop {
-        // To reach it is to read the number anew; usually whoever watches Redis in this process has.
-        let found = match shop.store.reach_unless_within(LOOK_FOR_PARTITIONS).await {
-            Ok(()) => shop.store.partitions().await,
-            Err(error) => Err(error),
-        };
-        match found {
-            Ok(partitions) => {
-                for partition in partitions.filter(|&partition| known.insert(partition)) {
-                    loops.spawn(Claimer::new(Arc::clone(shop), partition).run());
-                }
-                backoff = Backoff::new();
-                let pause = LOOK_FOR_PARTITIONS.mul_f64(rand::random_range(0.9..=1.0));
-                let more = number.wait_for(|&number| usize::from(number) > known.len());
-                // The store that would close the channel is held here.
-                drop(timeout(pause, more).await);
-            }
-            Err(error) => {
-                tracing::debug!(%error, "the number of partitions is not known");
-                sleep(backoff.next()).await;
-            }
-        }
     }
 }

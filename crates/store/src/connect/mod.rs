@@ -12,7 +12,7 @@
 //! A call may be sent more than once, since a lost reply doesn't say whether it happened: steps are made for that.
 
 mod address;
-mod backoff;
+pub(crate) mod backoff;
 mod cluster;
 #[cfg(test)]
 mod cluster_tests;

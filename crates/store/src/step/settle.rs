@@ -58,9 +58,11 @@ impl Store {
             Outcome::Delivered => ("delivered", Duration::ZERO, 0, Duration::ZERO),
             Outcome::Retry(after) => ("retry", after, 0, Duration::ZERO),
             Outcome::Postponed(after) => ("postponed", after, 0, Duration::ZERO),
-            Outcome::Dead { most, retention } => ("dead", Duration::ZERO, most, retention),
+            Outcome::Dead { most, retention } => {
+                let partitions = u32::try_from(self.partitions().await?.count()).unwrap_or(1).max(1);
+                ("dead", Duration::ZERO, most.div_ceil(partitions), retention)
+            }
         };
-        let partitions = u32::try_from(self.partitions().await?.count()).unwrap_or(1).max(1);
         // An attempt always has a JSON form.
         let attempt = attempt.map(|attempt| serde_json::to_string(attempt).unwrap_or_default());
         let call = SETTLE
@@ -71,7 +73,7 @@ impl Store {
             .arg(how)
             .arg(after.as_millis())
             .arg(attempt.unwrap_or_default())
-            .arg(most.div_ceil(partitions))
+            .arg(most)
             .arg(retention.as_millis());
         match self.router().call(keys.slot, &Request::Script(&call)).await? {
             redis::Value::BulkString(word) if word == b"settled" => Ok(Settled::Yes),
