@@ -1,7 +1,7 @@
 //! How jobs are claimed: no polling, no herd, no attempt burned.
 //!
-//! Each partition has its own loop: wait until an attempt may start, claim, start it; where nothing is ready, wait at the
-//! bell. Only tasks with a free place are claimed and listened for; a place that is freed wakes one loop that wants it, which
+//! Each partition has its own loop: wait until an attempt may start, claim, start it, and claim several at once where many are
+//! ready; where nothing is, wait at the bell. Only tasks with a free place are claimed and listened for; a place that is freed wakes one loop that wants it, which
 //! looks for a job, and the next one if it finds none. A claim without an answer is repeated with the same token, so that what
 //! it may have claimed is found again.
 
@@ -9,6 +9,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use model::{Partition, TaskName, Token};
 use prometheus_client::metrics::gauge::Gauge;
 use store::{Backoff, Claimable, Claimed, Store, StoreError, WorkError};
@@ -18,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::attempt::{self, Attempt, FAREWELL, Stops};
+use crate::pace::Pace;
 use crate::places::{Offer, Place, Places};
 use crate::{AnyHandler, Options, WorkerMetrics};
 
@@ -62,15 +65,19 @@ impl Claimer {
     pub(crate) async fn run(mut self) {
         let soft = self.shop.soft.clone();
         let mut backoff = Backoff::of_repeats();
-        let mut kept = None;
+        let (mut kept, mut pace) = (None, Pace::default());
         while let Some(permit) = self.permit(&soft).await {
-            // In turn, so that no task starves behind a busy one.
-            self.tasks.rotate_left(1);
-            let (offer, full) = self.shop.places.offer(&self.tasks, kept.take());
+            let (offer, full) = self.offer(kept.take());
             if offer.tasks.is_empty() {
                 drop(permit);
-            } else if self.claim(permit, offer).await {
-                continue;
+            } else {
+                let rooms = self.rooms((permit, offer), pace.at_once());
+                let asked = rooms.len();
+                let got = self.claim(rooms).await;
+                pace.came_to(got, asked);
+                if got > 0 {
+                    continue;
+                }
             }
             // Boxed: so long as it waits, which is most of the time, it should be as small as can be.
             match soft.run_until_cancelled(Box::pin(self.wait_for_work(full))).await {
@@ -94,26 +101,64 @@ impl Claimer {
         soft.run_until_cancelled(Arc::clone(&self.shop.permits).acquire_owned()).await?.ok()
     }
 
-    /// Claims once, and starts what it got; false if there was nothing. The claim is not given up half-way: what was
-    /// claimed without anybody knowing would be lost for a lease's length.
-    async fn claim(&mut self, permit: OwnedSemaphorePermit, offer: Offer) -> bool {
-        let token = Token::from_random(rand::random());
-        let error = match self.try_claim(token, &offer.tasks).await {
-            Ok(Some(claimed)) => {
-                let place = offer.place_of(&claimed.task);
-                self.take(claimed, Some((permit, place))).await;
-                return true;
+    /// The tasks with a free place, and those without one. In turn, so that no task starves behind a busy one.
+    fn offer(&mut self, kept: Option<Place>) -> (Offer, Vec<TaskName>) {
+        self.tasks.rotate_left(1);
+        self.shop.places.offer(&self.tasks, kept)
+    }
+
+    /// `first`, and what more there is at once for `most` claims in all.
+    fn rooms(&mut self, first: Asking, most: usize) -> Vec<Asking> {
+        let mut rooms = vec![first];
+        while rooms.len() < most
+            && let Ok(permit) = Arc::clone(&self.shop.permits).try_acquire_owned()
+        {
+            let (offer, _) = self.offer(None);
+            if offer.tasks.is_empty() {
+                break;
             }
-            Ok(None) => {
-                self.looked.extend(offer.tasks);
-                return false;
+            rooms.push((permit, offer));
+        }
+        rooms
+    }
+
+    /// Claims once for each of `rooms`, all at once, and starts what it got; says how many jobs that were. No claim is given up
+    /// half-way: what was claimed without anybody knowing would be lost for a lease's length.
+    async fn claim(&mut self, rooms: Vec<Asking>) -> usize {
+        let (shop, partition) = (Arc::clone(&self.shop), self.partition);
+        let claims = rooms.into_iter().map(async |(permit, offer)| {
+            let token = Token::from_random(rand::random());
+            (token, shop.claim(partition, token, &offer.tasks).await, permit, offer)
+        });
+        let mut claims: FuturesUnordered<_> = claims.collect();
+        let (mut got, mut unwanted, mut unanswered) = (0, Vec::new(), Vec::new());
+        // Nothing else is waited for in between: a claim that isn't polled may hold what others need.
+        while let Some((token, answer, permit, offer)) = claims.next().await {
+            match answer {
+                Ok(Some(claimed)) => {
+                    got += 1;
+                    let place = offer.place_of(&claimed.task);
+                    unwanted.extend(self.take(claimed, Some((permit, place))));
+                }
+                Ok(None) => self.looked.extend(offer.tasks),
+                Err(error) => {
+                    self.complain(&error);
+                    // Without the permit and the places, which partitions that answer can use.
+                    unanswered.push((token, offer.tasks));
+                }
             }
-            Err(error) => error,
-        };
-        self.complain(&error);
-        // Without the permit and the places, which partitions that answer can use.
-        let tasks = offer.tasks.clone();
-        drop((permit, offer));
+        }
+        for claimed in unwanted {
+            self.release(&claimed).await;
+        }
+        for (token, tasks) in unanswered {
+            got += usize::from(self.claim_again(token, tasks).await);
+        }
+        got
+    }
+
+    /// Repeats a claim that had no answer; whether it got a job.
+    async fn claim_again(&mut self, token: Token, tasks: Vec<TaskName>) -> bool {
         let farewell = async {
             self.shop.soft.cancelled().await;
             sleep(FAREWELL).await;
@@ -124,7 +169,9 @@ impl Claimer {
         };
         self.has_complained = false;
         let room = self.room_for(&claimed.task);
-        self.take(claimed, room).await;
+        if let Some(unwanted) = self.take(claimed, room) {
+            self.release(&unwanted).await;
+        }
         true
     }
 
@@ -134,18 +181,11 @@ impl Claimer {
         Some((permit, self.shop.places.find(task).ok()?))
     }
 
-    async fn try_claim(&self, token: Token, tasks: &[TaskName]) -> Result<Option<Claimed>, StoreError> {
-        let limits = |task| self.shop.options.limits.get(task).copied().unwrap_or_default();
-        let tasks: Vec<_> =
-            tasks.iter().map(|task| Claimable { task: task.clone(), limits: limits(task) }).collect();
-        self.shop.store.claim(self.partition, &tasks, token, self.shop.options.lease).await
-    }
-
     async fn claim_until_answered(&self, token: Token, tasks: &[TaskName]) -> Option<Claimed> {
         let mut backoff = Backoff::of_repeats();
         loop {
             sleep(backoff.next()).await;
-            match self.try_claim(token, tasks).await {
+            match self.shop.claim(self.partition, token, tasks).await {
                 Ok(claimed) => return claimed,
                 Err(error) => {
                     tracing::debug!(partition = %self.partition, %error, "a claim will be repeated");
@@ -154,15 +194,16 @@ impl Claimer {
         }
     }
 
-    /// Starts an attempt at what was claimed, or gives it back: at a stop, or where there is no room for it.
-    async fn take(&mut self, claimed: Claimed, room: Option<Room>) {
+    /// Starts an attempt at what was claimed; or says what is to be given back: at a stop, or where there is no room for it.
+    fn take(&mut self, claimed: Claimed, room: Option<Room>) -> Option<Claimed> {
         self.looked.remove(&claimed.task);
         let handler = self.shop.handlers.get(&claimed.task).cloned();
         match (room, handler) {
             (Some(room), Some(handler)) if !self.shop.soft.is_cancelled() => {
                 self.shop.start(claimed, handler, room);
+                None
             }
-            _ => self.release(&claimed).await,
+            _ => Some(claimed),
         }
     }
 
@@ -200,7 +241,7 @@ impl Claimer {
                     let Ok(permit) = Arc::clone(&shop.permits).try_acquire_owned() else {
                         return Ok(Some(place));
                     };
-                    if !self.claim(permit, place.into()).await {
+                    if self.claim(vec![(permit, place.into())]).await == 0 {
                         return Ok(None);
                     }
                 }
@@ -222,6 +263,18 @@ impl Claimer {
 }
 
 impl Workshop {
+    async fn claim(
+        &self,
+        partition: Partition,
+        token: Token,
+        tasks: &[TaskName],
+    ) -> Result<Option<Claimed>, StoreError> {
+        let limits = |task| self.options.limits.get(task).copied().unwrap_or_default();
+        let tasks: Vec<_> =
+            tasks.iter().map(|task| Claimable { task: task.clone(), limits: limits(task) }).collect();
+        self.store.claim(partition, &tasks, token, self.options.lease).await
+    }
+
     /// Whether attempts leave no room for one of `task`. Claims under way don't count: if they did, loops that hear rings at the
     /// same time could each give theirs back for the other's sake, for ever.
     fn is_full_of(&self, task: &TaskName) -> bool {
@@ -262,6 +315,8 @@ async fn hear(store: &Store, partition: Partition, tasks: &[TaskName]) -> Result
 
 /// What an attempt takes up: one of the worker's permits, and one of its task's places if that has a limit.
 type Room = (OwnedSemaphorePermit, Option<Place>);
+/// The same for a claim, whichever of the tasks it gets a job of.
+type Asking = (OwnedSemaphorePermit, Offer);
 
 /// Counts itself in a gauge for as long as it lives.
 struct Counted(Gauge);

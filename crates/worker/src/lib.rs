@@ -21,6 +21,7 @@ mod lease;
 mod metrics;
 mod options;
 mod outgoing;
+mod pace;
 mod places;
 mod verdict;
 
