@@ -200,3 +200,36 @@ async fn nothing_is_left_of_streams_that_are_over() {
     assert_eq!(client.post(&format!("/api/jobs/{id}/cancel"), &json!({})).await.status(), 202);
     tokio::time::timeout(Duration::from_mins(1), system.nothing_grows()).await.unwrap();
 }
+
+/// Stops Redis and the gateway in turn, each for longer than a reply of Redis may take.
+async fn stop_in_turn(system: &System) -> std::convert::Infallible {
+    let (redis, gateway) = (&*system.redis, &system.gateways[0]);
+    loop {
+        for (pause, moment) in [(true, 300), (false, 250), (true, 900), (false, 400)] {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            if pause {
+                redis.pause()
+            } else {
+                gateway.pause()
+            }
+            tokio::time::sleep(Duration::from_millis(moment)).await;
+            redis.resume();
+            gateway.resume();
+        }
+    }
+}
+
+#[tokio::test]
+async fn whoever_comes_while_redis_and_the_gateway_stop_and_go_on_is_served() {
+    let impatient = "response_timeout = \"200ms\"\npatience = \"600ms\"";
+    let system = System::builder().workers(0).settings(SILENT).store(impatient).start().await;
+    let client = system.client(0);
+    let id = client.submit("remote", Value::Null).await;
+    tokio::select! {
+        () = open_and_close(client, id, opens()) => {}
+        never = stop_in_turn(&system) => match never {},
+    }
+    system.redis.resume();
+    system.gateways[0].resume();
+    assert_eq!(client.post(&format!("/api/jobs/{id}/cancel"), &json!({})).await.status(), 202);
+}
