@@ -208,9 +208,9 @@ async fn stop_in_turn(system: &System) -> std::convert::Infallible {
         for (pause, moment) in [(true, 300), (false, 250), (true, 900), (false, 400)] {
             tokio::time::sleep(Duration::from_millis(200)).await;
             if pause {
-                redis.pause()
+                redis.pause();
             } else {
-                gateway.pause()
+                gateway.pause();
             }
             tokio::time::sleep(Duration::from_millis(moment)).await;
             redis.resume();
