@@ -37,11 +37,18 @@ async fn submit_prints_the_id_and_takes_payloads_from_anywhere() {
     }
 
     let options =
-        ["remote", "null", "--max-attempts", "7", "--metadata", r#"{"who":"me"}"#, "--deadline", "1h"];
-    let id = submit(&url, &options).await;
+        "remote null --max-attempts 7 --metadata {\"who\":\"me\"} --deadline 1h --priority low --delay 90s";
+    let id = submit(&url, &options.split(' ').collect::<Vec<_>>()).await;
     let shown = run(&url, &["jobs", "show", &id]).await;
     let [job] = &shown.json_lines()[..] else { panic!("one line: {shown:?}") };
     assert_eq!((&job["maxAttempts"], &job["metadata"]), (&json!(7), &json!({ "who": "me" })));
+    assert_eq!(job["priority"], "low");
+    let client = system.client(0);
+    let early = client.post("/api/work/claim?wait=1", &json!({ "tasks": ["remote"] })).await;
+    assert_eq!(early.status(), 204, "it is delayed");
+    let unknown = run(&url, &["submit", "remote", "--priority", "urgent"]).await;
+    assert_eq!(unknown.code, Some(2));
+    assert!(unknown.stderr.contains("[possible values: high, normal, low]"), "{}", unknown.stderr);
 
     let keyed = ["submit", "remote", "--idempotency-key", "one", "--json"];
     let answers = [run(&url, &keyed).await.json_lines(), run(&url, &keyed).await.json_lines()].concat();

@@ -65,6 +65,6 @@ pub use model::report::Percent;
 pub use model::webhook::{DeliveryId, Secret as WebhookSecret};
 pub use model::wire::{Accepted, JobList, JobView, SnapshotReason, TaskView};
 pub use model::wire::{AttemptView, DeadLetterList, DeliveryStatus, DeliveryView};
-pub use model::{Cursor, ErrorCode, JobId, Json, Position, Status, TaskName, Timestamp, Token};
+pub use model::{Cursor, ErrorCode, JobId, Json, Position, Priority, Status, TaskName, Timestamp, Token};
 pub use report::{Over, ReportError, Reporter};
 pub use submit::{Submit, Submitted};

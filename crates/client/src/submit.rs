@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use model::webhook::Secret;
 use model::wire::{Accepted, JobView, WebhookRequest};
-use model::{JobId, Json, Status, TaskName, Token};
+use model::{JobId, Json, Priority, Status, TaskName, Token};
 use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use reqwest::{Method, Response};
 use serde::Serialize;
@@ -49,6 +49,10 @@ struct Body {
     #[serde(skip_serializing_if = "Option::is_none")]
     queue_timeout: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    delay: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    priority: Option<Priority>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     retention: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_attempts: Option<u32>,
@@ -78,6 +82,8 @@ impl Submit {
             timeout: None,
             deadline: None,
             queue_timeout: None,
+            delay: None,
+            priority: None,
             retention: None,
             max_attempts: None,
             cancel_on_disconnect: None,
@@ -103,6 +109,18 @@ impl Submit {
     /// The longest from submission to the first start.
     pub fn queue_timeout(mut self, limit: Duration) -> Self {
         self.body.queue_timeout = Some(limit.as_secs_f64());
+        self
+    }
+
+    /// How long no attempt may start yet; the queue timeout runs from then on.
+    pub fn delay(mut self, time: Duration) -> Self {
+        self.body.delay = Some(time.as_secs_f64());
+        self
+    }
+
+    /// Which of the owner's jobs of this task go first.
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.body.priority = Some(priority);
         self
     }
 

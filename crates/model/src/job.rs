@@ -123,6 +123,15 @@ impl Priority {
     /// Every priority, the most urgent first.
     pub const ALL: [Self; 3] = [Self::High, Self::Normal, Self::Low];
 
+    /// The name on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::High => "high",
+            Self::Normal => "normal",
+            Self::Low => "low",
+        }
+    }
+
     /// Its place in the queue, from 0, the most urgent.
     pub const fn rank(self) -> u8 {
         match self {
@@ -135,6 +144,13 @@ impl Priority {
     /// The priority of a [`rank`](Self::rank).
     pub fn of_rank(rank: u8) -> Option<Self> {
         Self::ALL.get(usize::from(rank)).copied()
+    }
+}
+
+impl FromStr for Priority {
+    type Err = Unknown;
+    fn from_str(text: &str) -> Result<Self, Unknown> {
+        Self::ALL.into_iter().find(|priority| priority.as_str() == text).ok_or_else(|| Unknown(text.into()))
     }
 }
 

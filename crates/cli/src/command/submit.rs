@@ -7,7 +7,8 @@ use std::io::{self, Read as _};
 use std::time::Duration;
 
 use clap::Args;
-use client::{Json, Submitted, TaskName};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use client::{Json, Priority, Submitted, TaskName};
 
 use self::webhook::Target;
 use super::people::{Exit, Failure, Reach, line, time};
@@ -53,6 +54,12 @@ pub(crate) struct Submit {
     /// The longest from submission to the first start
     #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Limits")]
     queue_timeout: Option<Duration>,
+    /// How long no attempt may start yet
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    delay: Option<Duration>,
+    /// Which of the owner's jobs of this task go first
+    #[arg(long, value_name = "PRIORITY", value_parser = priority())]
+    priority: Option<Priority>,
     /// How long the ended job is kept
     #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Limits")]
     retention: Option<Duration>,
@@ -128,12 +135,16 @@ impl Submit {
             (self.timeout, client::Submit::timeout as fn(_, _) -> _),
             (self.deadline, client::Submit::deadline),
             (self.queue_timeout, client::Submit::queue_timeout),
+            (self.delay, client::Submit::delay),
             (self.retention, client::Submit::retention),
             (self.cancel_on_disconnect, client::Submit::cancel_on_disconnect),
         ] {
             if let Some(time) = time {
                 submit = set(submit, time);
             }
+        }
+        if let Some(priority) = self.priority {
+            submit = submit.priority(priority);
         }
         if let Some(attempts) = self.max_attempts {
             submit = submit.max_attempts(attempts);
@@ -152,6 +163,11 @@ impl Submit {
         }
         self.target.on(submit)
     }
+}
+
+/// The priorities by their names.
+fn priority() -> impl TypedValueParser<Value = Priority> {
+    PossibleValuesParser::new(Priority::ALL.map(Priority::as_str)).try_map(|name| name.parse())
 }
 
 /// Reads JSON as it is given on the command line.
