@@ -1,48 +1,30 @@
 //! How jobs are claimed: no polling, no herd, no attempt burned.
 //!
 //! Each partition has its own loop: wait until an attempt may start, claim, start it, and claim several at once where many are
-//! ready; where nothing is, wait at the bell. Only tasks with a free place are claimed and listened for; a place that is freed wakes one loop that wants it, which
-//! looks for a job, and the next one if it finds none. A claim without an answer is repeated with the same token, so that what
-//! it may have claimed is found again.
+//! ready; where nothing is, wait at the bell. Only tasks with a free place are claimed and listened for; a place that is freed
+//! wakes one loop that wants it, which looks for a job, and the next one if it finds none. A claim without an answer is repeated
+//! with the same token, so that what it may have claimed is found again.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 use model::{Partition, TaskName, Token};
-use prometheus_client::metrics::gauge::Gauge;
-use store::{Backoff, Claimable, Claimed, Store, StoreError, WorkError};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use store::{Backoff, Claimed, Store, StoreError, WorkError};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
-use crate::attempt::{self, Attempt, FAREWELL, Stops};
+use crate::attempt::FAREWELL;
 use crate::pace::Pace;
-use crate::places::{Offer, Place, Places};
-use crate::{AnyHandler, Options, WorkerMetrics};
+use crate::places::{Offer, Place};
+use crate::workshop::{Room, Workshop};
 
 /// The longest wait at a bell. Nobody needs to look after it: for whatever is ready the sweep rings each second.
 const AT_THE_BELL: Duration = Duration::from_mins(30);
-
-/// What all loops of a worker share.
-pub(crate) struct Workshop {
-    pub(crate) store: Store,
-    pub(crate) options: Arc<Options>,
-    pub(crate) handlers: HashMap<TaskName, Arc<dyn AnyHandler>>,
-    pub(crate) metrics: WorkerMetrics,
-    /// One for each attempt that may run.
-    pub(crate) permits: Arc<Semaphore>,
-    /// Those of each task.
-    pub(crate) places: Places,
-    /// All attempts.
-    pub(crate) attempts: TaskTracker,
-    /// Nothing is claimed once this is cancelled.
-    pub(crate) soft: CancellationToken,
-    pub(crate) stops: Stops,
-}
 
 /// One partition's loop.
 pub(crate) struct Claimer {
@@ -148,50 +130,34 @@ impl Claimer {
                 }
             }
         }
-        for claimed in unwanted {
-            self.release(&claimed).await;
+        self.release(&unwanted).await;
+        got + self.claim_again(unanswered).await
+    }
+
+    /// Repeats claims that had no answer; says how many jobs they got.
+    async fn claim_again(&mut self, unanswered: Vec<(Token, Vec<TaskName>)>) -> usize {
+        let (shop, partition) = (Arc::clone(&self.shop), self.partition);
+        let repeats = unanswered.into_iter().map(async |(token, tasks)| {
+            let farewell = async {
+                shop.soft.cancelled().await;
+                sleep(FAREWELL).await;
+            };
+            (or_else_at(farewell, shop.claim_until_answered(partition, token, &tasks)).await, tasks)
+        });
+        let mut repeats: FuturesUnordered<_> = repeats.collect();
+        let (mut got, mut unwanted) = (0, Vec::new());
+        while let Some((claimed, tasks)) = repeats.next().await {
+            let Some(claimed) = claimed else {
+                self.looked.extend(tasks);
+                continue;
+            };
+            got += 1;
+            self.has_complained = false;
+            let room = self.shop.room_for(&claimed.task);
+            unwanted.extend(self.take(claimed, room));
         }
-        for (token, tasks) in unanswered {
-            got += usize::from(self.claim_again(token, tasks).await);
-        }
+        self.release(&unwanted).await;
         got
-    }
-
-    /// Repeats a claim that had no answer; whether it got a job.
-    async fn claim_again(&mut self, token: Token, tasks: Vec<TaskName>) -> bool {
-        let farewell = async {
-            self.shop.soft.cancelled().await;
-            sleep(FAREWELL).await;
-        };
-        let Some(claimed) = or_else_at(farewell, self.claim_until_answered(token, &tasks)).await else {
-            self.looked.extend(tasks);
-            return false;
-        };
-        self.has_complained = false;
-        let room = self.room_for(&claimed.task);
-        if let Some(unwanted) = self.take(claimed, room) {
-            self.release(&unwanted).await;
-        }
-        true
-    }
-
-    /// What an attempt needs that nobody counted on.
-    fn room_for(&self, task: &TaskName) -> Option<Room> {
-        let permit = Arc::clone(&self.shop.permits).try_acquire_owned().ok()?;
-        Some((permit, self.shop.places.find(task).ok()?))
-    }
-
-    async fn claim_until_answered(&self, token: Token, tasks: &[TaskName]) -> Option<Claimed> {
-        let mut backoff = Backoff::of_repeats();
-        loop {
-            sleep(backoff.next()).await;
-            match self.shop.claim(self.partition, token, tasks).await {
-                Ok(claimed) => return claimed,
-                Err(error) => {
-                    tracing::debug!(partition = %self.partition, %error, "a claim will be repeated");
-                }
-            }
-        }
     }
 
     /// Starts an attempt at what was claimed; or says what is to be given back: at a stop, or where there is no room for it.
@@ -207,15 +173,15 @@ impl Claimer {
         }
     }
 
-    async fn release(&self, claimed: &Claimed) {
-        let mut backoff = Backoff::of_repeats();
-        let give_back = async {
+    async fn release(&self, unwanted: &[Claimed]) {
+        let give_back = async |claimed: &Claimed| {
+            let mut backoff = Backoff::of_repeats();
             while let Err(WorkError::Store(_)) = self.shop.store.release(&claimed.lease).await {
                 sleep(backoff.next()).await;
             }
         };
-        // If nobody answers, the lease ends by itself.
-        or_else_at(sleep(FAREWELL), give_back).await;
+        // If nobody answers, the leases end by themselves.
+        or_else_at(sleep(FAREWELL), join_all(unwanted.iter().map(give_back))).await;
     }
 
     /// Waits until a claim may find something: at the bells of the tasks that were looked for, and for a place of one of those
@@ -262,44 +228,6 @@ impl Claimer {
     }
 }
 
-impl Workshop {
-    async fn claim(
-        &self,
-        partition: Partition,
-        token: Token,
-        tasks: &[TaskName],
-    ) -> Result<Option<Claimed>, StoreError> {
-        let limits = |task| self.options.limits.get(task).copied().unwrap_or_default();
-        let tasks: Vec<_> =
-            tasks.iter().map(|task| Claimable { task: task.clone(), limits: limits(task) }).collect();
-        self.store.claim(partition, &tasks, token, self.options.lease).await
-    }
-
-    /// Whether attempts leave no room for one of `task`. Claims under way don't count: if they did, loops that hear rings at the
-    /// same time could each give theirs back for the other's sake, for ever.
-    fn is_full_of(&self, task: &TaskName) -> bool {
-        self.attempts.len() >= self.options.concurrency || self.places.are_taken(task)
-    }
-
-    fn start(&self, claimed: Claimed, handler: Arc<dyn AnyHandler>, room: Room) {
-        let running = Counted::new(&self.metrics.running);
-        let (permit, place) = room;
-        let taken = place.and_then(|place| self.places.take(place));
-        let attempt = Attempt {
-            claimed,
-            handler,
-            store: self.store.clone(),
-            options: Arc::clone(&self.options),
-            metrics: self.metrics.clone(),
-            stops: self.stops.clone(),
-        };
-        self.attempts.spawn(async move {
-            attempt::run(attempt).await;
-            drop((running, taken, permit));
-        });
-    }
-}
-
 /// The next of `tasks` that rings in `partition`; never, where there are none.
 async fn hear(store: &Store, partition: Partition, tasks: &[TaskName]) -> Result<TaskName, StoreError> {
     if tasks.is_empty() {
@@ -313,26 +241,8 @@ async fn hear(store: &Store, partition: Partition, tasks: &[TaskName]) -> Result
     }
 }
 
-/// What an attempt takes up: one of the worker's permits, and one of its task's places if that has a limit.
-type Room = (OwnedSemaphorePermit, Option<Place>);
-/// The same for a claim, whichever of the tasks it gets a job of.
+/// What a claim takes up: one of the worker's permits, and a place of each task that it may get a job of.
 type Asking = (OwnedSemaphorePermit, Offer);
-
-/// Counts itself in a gauge for as long as it lives.
-struct Counted(Gauge);
-
-impl Counted {
-    fn new(gauge: &Gauge) -> Self {
-        gauge.inc();
-        Self(gauge.clone())
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.dec();
-    }
-}
 
 /// What `work` comes to, or the default once `limit` is over.
 async fn or_else_at<T: Default>(limit: impl Future<Output = ()>, work: impl Future<Output = T>) -> T {

@@ -24,6 +24,7 @@ mod outgoing;
 mod pace;
 mod places;
 mod verdict;
+mod workshop;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -37,8 +38,9 @@ use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
 
 use attempt::Stops;
-use claim::{Claimer, Workshop};
+use claim::Claimer;
 use places::Places;
+use workshop::Workshop;
 
 pub use context::{Context, Recording};
 pub use exec::Exec;
