@@ -32,9 +32,18 @@ async fn what_runs_may_end_and_what_comes_is_left_alone() {
     assert_eq!(client.job(last).await["status"], "pending", "it had room for it, and was stopping");
 
     system.start_worker();
+    // The job of a claim that was under way just then is given back at once.
+    let mut given_back = 0;
     for id in left {
-        assert_eq!(client.ended(id).await["attempt"], 1);
-        assert_eq!(turns(&client.events(id).await), ["queued", "started", "completed"]);
+        let job = client.ended(id).await;
+        let turns = turns(&client.events(id).await);
+        if job["attempt"] == 1 {
+            assert_eq!(turns, ["queued", "started", "completed"]);
+        } else {
+            given_back += 1;
+            assert_eq!(turns, ["queued", "started", "retrying", "started", "completed"]);
+        }
     }
+    assert!(given_back <= 1, "{given_back}: there is one claim at a time where nothing was ready");
     system.nothing_grows().await;
 }
