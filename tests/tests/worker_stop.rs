@@ -36,7 +36,8 @@ async fn what_runs_may_end_and_what_comes_is_left_alone() {
     let mut given_back = 0;
     for id in left {
         let job = client.ended(id).await;
-        let turns = turns(&client.events(id).await);
+        let events = client.events(id).await;
+        let turns = turns(&events);
         if job["attempt"] == 1 {
             assert_eq!(turns, ["queued", "started", "completed"]);
         } else {
