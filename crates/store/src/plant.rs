@@ -49,13 +49,13 @@ pub fn planted(plant: Plant) -> bool {
 pub(crate) fn with_fault(text: String) -> String {
     let edits: &[(&str, &str)] = match *PLANTED {
         Some(Plant::FencingOff) => &[
-            ("if not job or job.lease ~= ARGV[4] then", "if not job then"),
-            ("local batch = ARGV[7] == '' and", "local batch = (ARGV[7] == '' or job.lease ~= ARGV[4]) and"),
+            ("if not status or lease ~= ARGV[4] then", "if not status then"),
+            ("local batch = ARGV[7] == '' and", "local batch = (ARGV[7] == '' or lease ~= ARGV[4]) and"),
             ("if values[2] ~= ARGV[2] then", "if false then"),
         ],
         Some(Plant::AppendTwice) => &[(
-            "local changed = append_reports(job, KEYS[2],",
-            "append_reports(job, KEYS[2], ARGV[6], now, ARGV[2], ARGV, 8)\nlocal changed = append_reports(job, KEYS[2],",
+            "write_events(job, KEYS[2],",
+            "write_events(job, KEYS[2], ARGV[6], now, make_events(job, now, ARGV[2], ARGV, 10))\nwrite_events(job, KEYS[2],",
         )],
         _ => return text,
     };

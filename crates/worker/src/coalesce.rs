@@ -1,7 +1,7 @@
 //! What an attempt has reported and not yet written: coalesced, bounded, in batches. Pure: the time is passed in.
 //!
 //! - Progress: the latest wins, at most one event per interval. It never overtakes what was reported before it.
-//! - Outputs: never merged, due at once.
+//! - Outputs: never merged; the first of a burst is due at once, those that follow it closely go together.
 //! - Texts: joined into one event while they wait, up to an event's size; due after an interval, or when something follows.
 //! - A batch, once taken, stays the same until it is acknowledged, so that its repeat is recognised by its number.
 
@@ -18,6 +18,9 @@ use crate::fit::{self, QUOTES, WIDEST, fit};
 const BATCH_BYTES: usize = 256 * 1024;
 /// The most reports of a batch; the same reason.
 const BATCH_REPORTS: usize = 256;
+/// The shortest time between two writes of outputs, unless a batch is full: Redis spends about as much on a call as on ten
+/// more events in it, and outputs may come by the thousand in a second.
+const PACE: Duration = Duration::from_millis(5);
 /// The most bytes of a progress message as JSON: it is a short sentence for people.
 const MAX_MESSAGE: usize = 4096;
 
@@ -64,6 +67,8 @@ pub(crate) struct Outbox {
     progress: Option<Progress>,
     /// When a progress event was last known to be written.
     progress_written: Option<Duration>,
+    /// When outputs or texts were last taken.
+    pieces_taken: Option<Duration>,
     in_flight: Option<InFlight>,
     next_number: u64,
     /// The bytes of pieces that wait or are in flight.
@@ -116,6 +121,7 @@ impl Outbox {
             taken: 0,
             progress: None,
             progress_written: None,
+            pieces_taken: None,
             in_flight: None,
             next_number: 1,
             used: 0,
@@ -221,8 +227,14 @@ impl Outbox {
             Piece::Text { since, .. } if self.pieces.len() == 1 && !self.closed => {
                 *since + self.limits.text_interval
             }
-            _ => Duration::ZERO,
+            _ if self.closed || self.is_batchful() => Duration::ZERO,
+            _ => self.pieces_taken.map_or(Duration::ZERO, |taken| taken + PACE),
         }
+    }
+
+    /// Whether there is no more to be won by waiting, or whoever reports might have to wait for room.
+    fn is_batchful(&self) -> bool {
+        self.pieces.len() >= BATCH_REPORTS || self.used >= BATCH_BYTES.min(self.limits.buffer / 2)
     }
 
     fn progress_due(&self) -> Duration {
@@ -237,6 +249,10 @@ impl Outbox {
         if let Some(in_flight) = &self.in_flight {
             return Some(Arc::clone(&in_flight.batch));
         }
+        if self.is_batchful() {
+            // However little is left of it when a part was taken.
+            self.pieces_taken = None;
+        }
         let (mut reports, mut bytes) = (Vec::new(), 0);
         while reports.len() < BATCH_REPORTS {
             if let Some(report) = self.next_progress(now) {
@@ -247,6 +263,9 @@ impl Outbox {
             } else {
                 break;
             }
+        }
+        if bytes > 0 {
+            self.pieces_taken = Some(now);
         }
         self.fly(reports, bytes)
     }

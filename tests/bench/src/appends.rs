@@ -1,4 +1,8 @@
-//! What an event costs Redis: the append step, beside the same list operation and publication as bare pipelined commands.
+//! What an event costs Redis, and Valkey: the append step, beside the same list operation and publication as bare pipelined
+//! commands. What of it any script costs is shown by two others: one that does nothing with the same arguments, and one that does
+//! the bare commands alone.
+
+use std::path::Path;
 
 use anyhow::Context;
 use model::{LogId, Report, Token};
@@ -9,35 +13,97 @@ use crate::figure::Record;
 use crate::monitor::Monitor;
 use crate::scene::{LEASE, new_job, processor, reports};
 
-/// How many events go together in one call; and what its figures are called.
-const SIZES: [(usize, [&str; 3]); 2] = [
-    (1, ["bare_append_one", "append_one", "append_to_bare_one"]),
-    (20, ["bare_append_twenty", "append_twenty", "append_to_bare_twenty"]),
+/// How many events go together in one call, and what its figures are called.
+struct Size {
+    events: usize,
+    bare: &'static str,
+    empty: &'static str,
+    in_script: &'static str,
+    step: &'static str,
+    ratio: &'static str,
+}
+
+const REDIS: [Size; 2] = [
+    Size {
+        events: 1,
+        bare: "bare_append_one",
+        empty: "empty_script_one",
+        in_script: "bare_in_script_one",
+        step: "append_one",
+        ratio: "append_to_bare_one",
+    },
+    Size {
+        events: 20,
+        bare: "bare_append_twenty",
+        empty: "empty_script_twenty",
+        in_script: "bare_in_script_twenty",
+        step: "append_twenty",
+        ratio: "append_to_bare_twenty",
+    },
 ];
 
-/// Appends so many events of each kind, in turn with the bare commands, on a server of its own.
-pub async fn measure(events: usize, record: &mut Record) -> anyhow::Result<()> {
-    let server = RedisServer::builder().append_only(false).start().await;
-    let store = Store::new(Options::new(Target::parse(&server.url())?));
-    let mut redis = server.client().await;
+const VALKEY: [Size; 2] = [
+    Size {
+        events: 1,
+        bare: "bare_append_one_valkey",
+        empty: "empty_script_one_valkey",
+        in_script: "bare_in_script_one_valkey",
+        step: "append_one_valkey",
+        ratio: "append_to_bare_one_valkey",
+    },
+    Size {
+        events: 20,
+        bare: "bare_append_twenty_valkey",
+        empty: "empty_script_twenty_valkey",
+        in_script: "bare_in_script_twenty_valkey",
+        step: "append_twenty_valkey",
+        ratio: "append_to_bare_twenty_valkey",
+    },
+];
+
+/// How often each kind has its turn.
+const TURNS: usize = 10;
+/// A log of its own for what isn't the step.
+const LOG: &str = "jc:{0.325}:bare";
+const CHANNEL: &str = "jc:{0.325}:bare:live";
+
+/// Appends so many events of each kind, in turn, on a server of its own, and the same on the Valkey at `valkey`.
+pub async fn measure(events: usize, valkey: Option<&Path>, record: &mut Record) -> anyhow::Result<()> {
     // Below a log's cap, so that nothing is trimmed.
     let events = events.min(8000);
-    for (size, [name_of_bare, name_of_step, ratio]) in SIZES {
+    let server = RedisServer::builder().append_only(false);
+    if let Some(program) = valkey {
+        on(&server.clone().program(program).start().await, &VALKEY, events, record).await?;
+    }
+    on(&server.start().await, &REDIS, events, record).await
+}
+
+async fn on(server: &RedisServer, sizes: &[Size], events: usize, record: &mut Record) -> anyhow::Result<()> {
+    let store = Store::new(Options::new(Target::parse(&server.url())?));
+    let mut redis = server.client().await;
+    for size in sizes {
         let lease = claimed(&store).await?;
         let entry = one_entry(&store, &lease, &mut redis).await?;
-        let (bare, step) = (bare_calls(&entry, size), [step_call(&server, &store, &lease, size).await?]);
-        let (mut of_step, mut of_bare) = (0.0, 0.0);
-        let turns = 10;
-        let calls = (events / size / turns).max(1);
-        for _ in 0..turns {
-            of_bare += spent(&mut redis, &bare, calls).await?;
-            of_step += spent(&mut redis, &step, calls).await?;
-            let _: () = cmd("DEL").arg("jc:{0.325}:bare").query_async(&mut redis).await?;
+        let step = step_call(server, &store, &lease, size.events).await?;
+        let kinds = [
+            (size.bare, bare_calls(&entry, size.events)),
+            (size.empty, vec![empty_call(&mut redis, &step).await?]),
+            (size.in_script, vec![call_in_script(&mut redis, &entry, size.events).await?]),
+            (size.step, vec![call_of(&step)]),
+        ];
+        let calls = (events / size.events / TURNS).max(1);
+        let mut sums = [0.0; 4];
+        for _ in 0..TURNS {
+            for ((_, kind), sum) in kinds.iter().zip(&mut sums) {
+                *sum += spent(&mut redis, kind, calls).await?;
+                let _: () = cmd("DEL").arg(LOG).query_async(&mut redis).await?;
+            }
         }
-        let all = (turns * calls * size) as f64;
-        record.add(name_of_bare, of_bare / all);
-        record.add(name_of_step, of_step / all);
-        record.add(ratio, of_step / of_bare);
+        let all = (TURNS * calls * size.events) as f64;
+        for ((name, _), sum) in kinds.iter().zip(sums) {
+            record.add(name, sum / all);
+        }
+        record.add(size.ratio, sums[3] / sums[0]);
     }
     Ok(())
 }
@@ -62,26 +128,60 @@ async fn one_entry(
 }
 
 /// The call that appends so many events, as it goes over the wire. It has no batch number, so it writes each time that it is made.
-async fn step_call(server: &RedisServer, store: &Store, lease: &Lease, size: usize) -> anyhow::Result<Cmd> {
-    let reports: Vec<Report> = reports().into_iter().cycle().take(size).collect();
+async fn step_call(
+    server: &RedisServer,
+    store: &Store,
+    lease: &Lease,
+    events: usize,
+) -> anyhow::Result<Vec<String>> {
+    let reports: Vec<Report> = reports().into_iter().cycle().take(events).collect();
     let monitor = Monitor::start(server).await?;
     store.append(lease, None, &reports).await?;
     let heard = monitor.stop(server).await?;
-    let words = heard.into_iter().find(|words| words[0] == "EVALSHA").context("the step's call")?;
+    heard.into_iter().find(|words| words[0] == "EVALSHA").context("the step's call")
+}
+
+fn call_of(words: &[String]) -> Cmd {
     let mut call = Cmd::new();
     call.arg(words);
+    call
+}
+
+/// A call with the step's arguments of a script that does nothing.
+async fn empty_call(redis: &mut MultiplexedConnection, step: &[String]) -> anyhow::Result<Cmd> {
+    let mut words = step.to_vec();
+    words[1] = load(redis, "#!lua\nreturn { 'ok', 0 }").await?;
+    Ok(call_of(&words))
+}
+
+/// A call of a script that does the bare commands and nothing else.
+async fn call_in_script(
+    redis: &mut MultiplexedConnection,
+    entry: &[u8],
+    events: usize,
+) -> anyhow::Result<Cmd> {
+    let text = "#!lua
+redis.call('RPUSH', KEYS[1], unpack(ARGV, 2))
+for i = 2, #ARGV do redis.call('SPUBLISH', ARGV[1], ARGV[i]) end
+return { 'ok', 0 }";
+    let mut call = cmd("EVALSHA");
+    call.arg(load(redis, text).await?).arg(1).arg(LOG).arg(CHANNEL);
+    (0..events).for_each(|_| _ = call.arg(entry));
     Ok(call)
 }
 
+async fn load(redis: &mut MultiplexedConnection, text: &str) -> anyhow::Result<String> {
+    Ok(cmd("SCRIPT").arg("LOAD").arg(text).query_async(redis).await?)
+}
+
 /// An event's list operation and publication, or those of several events, without a script.
-fn bare_calls(entry: &[u8], size: usize) -> Vec<Cmd> {
-    let (log, channel) = ("jc:{0.325}:bare", "jc:{0.325}:bare:live");
+fn bare_calls(entry: &[u8], events: usize) -> Vec<Cmd> {
     let mut push = cmd("RPUSH");
-    push.arg(log);
-    (0..size).for_each(|_| _ = push.arg(entry));
+    push.arg(LOG);
+    (0..events).for_each(|_| _ = push.arg(entry));
     let mut publish = cmd("SPUBLISH");
-    publish.arg(channel).arg(entry);
-    std::iter::once(push).chain(std::iter::repeat_n(publish, size)).collect()
+    publish.arg(CHANNEL).arg(entry);
+    std::iter::once(push).chain(std::iter::repeat_n(publish, events)).collect()
 }
 
 /// Redis' processor time for `calls`, that many times, pipelined; in microseconds.

@@ -8,6 +8,7 @@ pub mod floor;
 pub mod jobs;
 pub mod memory;
 pub mod monitor;
+pub mod outputs;
 pub mod scene;
 pub mod streams;
 pub mod submissions;

@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 use measure::figure::{Record, Sum};
 use measure::scene::Scene;
 use measure::streams::crowd::{self, Carrier};
-use measure::{appends, bare, jobs, memory, streams, submissions, webhooks, worker};
+use measure::{appends, bare, jobs, memory, outputs, streams, submissions, webhooks, worker};
 use serde_json::json;
 
 /// Measures, and writes target/bench/summary.json.
@@ -36,6 +36,9 @@ struct Args {
     /// Only some parts
     #[arg(long, value_enum)]
     only: Option<Only>,
+    /// The program of Valkey 9.1, on which an event's cost is measured too
+    #[arg(long)]
+    valkey: Option<PathBuf>,
     /// Leave it to the system on which cores the servers of streams run
     #[arg(long)]
     free: bool,
@@ -124,6 +127,9 @@ async fn main() -> anyhow::Result<()> {
         let time = Duration::from_secs(args.seconds.max(1));
         streams::Size { streams: args.streams, logs: args.logs, time, pin: !args.free }
     };
+    if args.valkey.is_none() && args.only.is_none_or(|only| only == Only::Appends) {
+        eprintln!("no Valkey (--valkey): its figures are left out");
+    }
     let load = load();
     let mut record = Record::default();
     for number in 1..=runs {
@@ -133,7 +139,8 @@ async fn main() -> anyhow::Result<()> {
             run(jobs, finished, &mut record).await?;
         }
         if part(Only::Appends) {
-            appends::measure(jobs, &mut record).await?;
+            appends::measure(jobs, args.valkey.as_deref(), &mut record).await?;
+            outputs::measure(&mut record).await?;
         }
         if part(Only::Streams) {
             streams::measure(size, &mut record).await?;

@@ -64,6 +64,11 @@ pub fn task() -> TaskName {
     "empty".parse().expect("a good name")
 }
 
+/// The task whose handler puts out 2,000 small outputs a second.
+pub fn burst() -> TaskName {
+    "burst".parse().expect("a good name")
+}
+
 /// How long an attempt lives without a sign of life.
 pub const LEASE: Duration = Duration::from_secs(30);
 

@@ -1,4 +1,4 @@
-//! A worker process whose handler does nothing: this program, started once more.
+//! A worker process whose handlers do nothing, or put out very much: this program, started once more.
 
 use std::collections::HashMap;
 use std::io::Read;
@@ -12,7 +12,7 @@ use store::{Options, Store, SweepOptions, Target};
 use tokio::process::{Child, Command};
 use worker::{Context, Failure, Handler, Parts, WorkerMetrics};
 
-use crate::scene::task;
+use crate::scene::{burst, task};
 
 /// How many attempts run at once.
 const CONCURRENCY: usize = 64;
@@ -21,6 +21,27 @@ struct Empty;
 
 impl Handler for Empty {
     async fn run(&self, _: Context, _: Json) -> Result<Json, Failure> {
+        Ok(Json::null())
+    }
+}
+
+/// How many outputs [`Burst`] makes, and how many a millisecond.
+pub const OUTPUTS: usize = 4000;
+const EACH_TIME: usize = 2;
+
+/// 2,000 small outputs a second, for two seconds.
+struct Burst;
+
+impl Handler for Burst {
+    async fn run(&self, ctx: Context, _: Json) -> Result<Json, Failure> {
+        let mut ticks = tokio::time::interval(Duration::from_millis(1));
+        for n in 0..OUTPUTS {
+            if n % EACH_TIME == 0 {
+                ticks.tick().await;
+            }
+            let output = Json::of(&n).map_err(|error| Failure::fatal(error.to_string()))?;
+            ctx.output(&output).await?;
+        }
         Ok(Json::null())
     }
 }
@@ -38,7 +59,8 @@ pub async fn work(url: &str) -> anyhow::Result<()> {
     let shutdown = Shutdown::manual();
     let sweeps = SweepOptions { interval: Duration::from_secs(1), lease: options.lease };
     shutdown.tasks().spawn(store::sweep_until(store.clone(), sweeps, shutdown.soft().clone()));
-    let handlers = HashMap::from([(task(), Arc::new(Empty) as Arc<dyn worker::AnyHandler>)]);
+    let handlers =
+        HashMap::from([(task(), Arc::new(Empty) as Arc<dyn worker::AnyHandler>), (burst(), Arc::new(Burst))]);
     let parts = Parts { store, options, handlers, metrics: WorkerMetrics::default() };
     let stop = shutdown.clone();
     shutdown.tasks().spawn(async move { worker::run(parts, &stop).await });

@@ -5,14 +5,13 @@ use std::sync::LazyLock;
 use model::Report;
 
 use super::reply::{Reply, unreadable};
-use super::{Batch, CLOCK, Held, JOB, LOG, Lease, batch_word, millis, random_word, with_reports};
+use super::{Batch, CLOCK, Held, LOG, Lease, batch_word, millis, random_word, with_reports};
 use crate::connect::Request;
 use crate::keys::keys_of;
 use crate::script::Script;
 use crate::{Store, WorkError};
 
-static APPEND: LazyLock<Script> =
-    LazyLock::new(|| Script::new(include_str!("append.lua"), &[CLOCK, JOB, LOG]));
+static APPEND: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("append.lua"), &[CLOCK, LOG]));
 
 impl Store {
     /// Writes `reports`, in order, as the attempt's write number `batch`, and renews the lease. A repeat of the last batch

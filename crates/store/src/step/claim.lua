@@ -58,8 +58,7 @@ local function next_job(task, most, most_of_owner)
     else
       local code = end_if_late(prefix, job, now, random)
       if not code then
-        dequeue(prefix, job)
-        if redis.call('ZSCORE', ready, owner) then redis.call('ZADD', ready, int(next_turn(ready)), owner) end
+        if dequeue(prefix, job) then redis.call('ZADD', ready, int(next_turn(ready)), owner) end
         return job
       end
       late[#late + 1] = code

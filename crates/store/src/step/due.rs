@@ -10,14 +10,14 @@ use redis::Value;
 use super::deliveries::WebhookSecret;
 use super::read::read_told;
 use super::reply::{Reply, unreadable};
-use super::{CLOCK, DELIVER, JOB, QUEUE, SETTLED, millis};
+use super::{CLOCK, DELIVER, QUEUE, SETTLED, millis};
 use crate::connect::Request;
 use crate::keys::keys_of;
 use crate::script::Script;
 use crate::{Store, StoreError};
 
 static DUE: LazyLock<Script> =
-    LazyLock::new(|| Script::new(include_str!("due.lua"), &[CLOCK, JOB, QUEUE, DELIVER, SETTLED]));
+    LazyLock::new(|| Script::new(include_str!("due.lua"), &[CLOCK, QUEUE, DELIVER, SETTLED]));
 
 /// How deliveries are claimed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

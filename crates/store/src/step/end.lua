@@ -3,7 +3,8 @@
 -- KEYS  1 still:1   2 still:2
 -- ARGV  1 now or ''   2 random   3 id   4 token   5 completed | failed | retry   6 result or error (JSON)
 --       7 error code or ''   8 1 if the result is too large for the event   and, if there are reports or a number to
---       check,   9 batch number or ''   10… reports, triples
+--       check,   9 batch number or ''   10 the last progress among the reports or ''   11 its message   12… reports, pairs: an
+--       event's type, and its fields
 -- Reply {'ok', lease end, status now, code} | {'cancelled', lease end}: the job was cancelled before; its place is freed
 --       | {'lost'} | {'gap'} | {'start'}: see step start
 -- Repeat: recognised by the token and the way it ends; another way to end the same attempt is too late.
@@ -19,10 +20,11 @@ if #ARGV >= 9 then
   local batch = ARGV[9] == '' and job.batch + 1 or tonumber(ARGV[9])
   if batch > job.batch + 1 then return { 'gap' } end
   if batch == job.batch + 1 then
-    local changed = append_reports(job, prefix .. 'log:' .. id, prefix .. 'live:' .. id, now, random, ARGV, 10)
-    changed[#changed + 1] = 'batch'
-    changed[#changed + 1] = int(batch)
-    save_job(job, changed)
+    local entries = make_events(job, now, random, ARGV, 12)
+    write_events(job, prefix .. 'log:' .. id, prefix .. 'live:' .. id, now, entries)
+    -- What else the events changed is saved with the end.
+    call('HSET', job.key, 'batch', int(batch))
+    if ARGV[10] ~= '' then call('HSET', job.key, 'progress', ARGV[10], 'message', ARGV[11]) end
   end
 end
 if how == 'completed' then

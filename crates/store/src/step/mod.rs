@@ -1,7 +1,7 @@
 //! Steps: atomic changes, one script each. A step may be sent twice, and a repeat answers as the first time.
 //!
 //! Each step has two files: `<step>.lua` does it, `<step>.rs` calls it and reads the reply. The parts that scripts share
-//! are in `common/`, in the order in which they build on each other: clock, log, job, feed, queue, deliver, end; settled,
+//! are in `common/`, in the order in which they build on each other: clock, job, log, feed, queue, deliver, end; settled,
 //! of deliveries; and page, which reads.
 
 pub(crate) mod append;
@@ -86,15 +86,21 @@ fn random_word() -> String {
     format!("{:016x}", rand::random::<u64>())
 }
 
-fn with_reports(mut call: ScriptCall, reports: &[Report]) -> ScriptCall {
-    for report in reports {
-        let kind = match report {
-            Report::Progress { .. } => "progress",
-            Report::Output(_) => "output",
-            Report::Text(_) => "text",
-        };
+/// The reports as scripts take them: the values of the last progress among them, or two empty words; then a pair for each, its
+/// event's type and fields, ready to be written.
+fn with_reports(call: ScriptCall, reports: &[Report]) -> ScriptCall {
+    let is_progress = |report: &&Report| matches!(report, Report::Progress { .. });
+    let last = reports.iter().rfind(is_progress).map(Report::values);
+    let (progress, message) = last.unwrap_or_default();
+    reports.iter().fold(call.arg(progress).arg(message.unwrap_or_default()), |call, report| {
         let (first, second) = report.values();
-        call = call.arg(kind).arg(first).arg(second.unwrap_or_default());
-    }
-    call
+        match report {
+            Report::Progress { .. } => {
+                let message = second.unwrap_or_default();
+                call.arg("progress").arg(format_args!(r#","progress":{first},"message":{message}"#))
+            }
+            Report::Output(_) => call.arg("output").arg(format_args!(r#","output":{first}"#)),
+            Report::Text(_) => call.arg("output").arg(format_args!(r#","text":{first}"#)),
+        }
+    })
 }

@@ -5,14 +5,14 @@ use std::sync::LazyLock;
 use model::{Partition, TaskName, Timestamp};
 
 use super::reply::Reply;
-use super::{CLOCK, JOB, QUEUE};
+use super::{CLOCK, QUEUE};
 use crate::connect::Request;
 use crate::keys::keys_of;
 use crate::script::Script;
 use crate::{Store, StoreError};
 
 static READ_QUEUE: LazyLock<Script> =
-    LazyLock::new(|| Script::new(include_str!("queue.lua"), &[CLOCK, JOB, QUEUE]));
+    LazyLock::new(|| Script::new(include_str!("queue.lua"), &[CLOCK, QUEUE]));
 
 /// The most owners whose jobs are counted: a metric must not hold Redis up.
 const MOST_OWNERS: u32 = 1000;

@@ -4,13 +4,13 @@ use std::sync::LazyLock;
 
 use super::append::held;
 use super::reply::Reply;
-use super::{CLOCK, Held, JOB, Lease, millis};
+use super::{CLOCK, Held, Lease, millis};
 use crate::connect::Request;
 use crate::keys::keys_of;
 use crate::script::Script;
 use crate::{Store, WorkError};
 
-static RENEW: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("renew.lua"), &[CLOCK, JOB]));
+static RENEW: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("renew.lua"), &[CLOCK]));
 
 impl Store {
     /// Renews the lease: it lasts its duration from now. Also works past its time, as long as no sweep took it.

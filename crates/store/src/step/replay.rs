@@ -6,14 +6,14 @@ use model::Owner;
 use model::webhook::DeliveryId;
 
 use super::reply::unreadable;
-use super::{CLOCK, DELIVER, JOB, QUEUE, SETTLED};
+use super::{CLOCK, DELIVER, QUEUE, SETTLED};
 use crate::connect::Request;
 use crate::keys::keys_of;
 use crate::script::Script;
 use crate::{Store, StoreError};
 
 static REPLAY: LazyLock<Script> =
-    LazyLock::new(|| Script::new(include_str!("replay.lua"), &[CLOCK, JOB, QUEUE, DELIVER, SETTLED]));
+    LazyLock::new(|| Script::new(include_str!("replay.lua"), &[CLOCK, QUEUE, DELIVER, SETTLED]));
 
 /// Why nothing was replayed.
 #[derive(Clone, Debug, thiserror::Error)]

@@ -8,14 +8,14 @@ use model::webhook::DeliveryId;
 use model::wire::AttemptView;
 
 use super::reply::unreadable;
-use super::{CLOCK, DELIVER, JOB, QUEUE, SETTLED};
+use super::{CLOCK, DELIVER, QUEUE, SETTLED};
 use crate::connect::Request;
 use crate::keys::keys_of;
 use crate::script::Script;
 use crate::{Store, StoreError};
 
 static SETTLE: LazyLock<Script> =
-    LazyLock::new(|| Script::new(include_str!("settle.lua"), &[CLOCK, JOB, QUEUE, DELIVER, SETTLED]));
+    LazyLock::new(|| Script::new(include_str!("settle.lua"), &[CLOCK, QUEUE, DELIVER, SETTLED]));
 
 /// What came of a delivery that was claimed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

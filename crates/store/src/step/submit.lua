@@ -43,10 +43,11 @@ local job = { id = id, key = key, owner = owner, task = task, status = 'pending'
   expiresAt = now + life, priority = tonumber(ARGV[17]), followedUntil = 0 }
 
 tell(prefix, job, now, random, 'queued', ',"task":"' .. task .. '"')
-save_job(job, { 'owner', owner, 'task', task, 'status', 'pending', 'payload', ARGV[6], 'attempt', '0',
+-- What append reads and writes comes first: a small hash is a list, and is searched from its start.
+save_job(job, 'status', 'pending', 'attempt', '0', 'batch', '0', 'progress', 'null', 'message', 'null', 'logMax', ARGV[13],
+  'logMaxBytes', ARGV[14], 'expiresAt', int(job.expiresAt), 'owner', owner, 'task', task, 'payload', ARGV[6],
   'maxAttempts', ARGV[8], 'createdAt', int(now), 'timeout', ARGV[9], 'deadline', int(now + deadline),
-  'queueLimit', int(queue_limit), 'retention', ARGV[12], 'expiresAt', int(job.expiresAt), 'logMax', ARGV[13],
-  'logMaxBytes', ARGV[14], 'priority', ARGV[17], 'retryMs', ARGV[19], 'retryMaxMs', ARGV[20] })
+  'queueLimit', int(queue_limit), 'retention', ARGV[12], 'priority', ARGV[17], 'retryMs', ARGV[19], 'retryMaxMs', ARGV[20])
 if ARGV[7] ~= '' then redis.call('HSET', key, 'metadata', ARGV[7]) end
 local external = ARGV[21] ~= ''
 if external then

@@ -27,7 +27,7 @@ const SOCKET: &str = "redis.sock";
 
 /// A real redis-server (or valkey-server) of this test's own.
 ///
-/// The binary is `JOBCAST_TEST_REDIS`, else `redis-server`, else `valkey-server` on the PATH. Dropping it kills the
+/// The binary is the builder's [`program`](RedisServerBuilder::program), else `JOBCAST_TEST_REDIS`, else `redis-server`, else `valkey-server` on the PATH. Dropping it kills the
 /// server and removes its data; if the test is panicking, what the server printed goes to stderr first.
 pub struct RedisServer {
     options: RedisServerBuilder,
@@ -41,6 +41,7 @@ pub struct RedisServer {
 /// How a [`RedisServer`] is to be.
 #[derive(Debug, Clone)]
 pub struct RedisServerBuilder {
+    program: Option<PathBuf>,
     append_only: bool,
     cluster: Option<Cluster>,
     unix_socket: bool,
@@ -57,6 +58,13 @@ enum Cluster {
 }
 
 impl RedisServerBuilder {
+    /// The server's program, whatever the environment says.
+    #[must_use]
+    pub fn program(mut self, program: impl Into<PathBuf>) -> Self {
+        self.program = Some(program.into());
+        self
+    }
+
     /// Whether writes are on disk before they are answered (`appendfsync always`), so that they survive
     /// [`RedisServer::kill`]; true by default. If false, a restarted server is empty.
     #[must_use]
@@ -121,7 +129,13 @@ impl RedisServer {
 
     /// Chooses how the server is to be.
     pub fn builder() -> RedisServerBuilder {
-        RedisServerBuilder { append_only: true, cluster: None, unix_socket: false, settings: Vec::new() }
+        RedisServerBuilder {
+            program: None,
+            append_only: true,
+            cluster: None,
+            unix_socket: false,
+            settings: Vec::new(),
+        }
     }
 
     /// Its address as configuration takes it: `redis://127.0.0.1:PORT`, or `redis-cluster://…` for a Cluster.
@@ -263,7 +277,7 @@ impl RedisServer {
         if !config.exists() {
             fs::write(&config, self.config()).expect("the server's folder can be written");
         }
-        let mut command = Command::new(binary());
+        let mut command = Command::new(self.options.program.clone().unwrap_or_else(binary));
         // The folder as working directory: a Unix socket's path must be short, so it is opened by a relative one.
         command.current_dir(self.folder.path()).arg(CONFIG).stdin(Stdio::null());
         command.stderr(log.try_clone().expect("a second handle")).stdout(log);

@@ -137,9 +137,44 @@ fn a_million_reports_make_small_batches() {
     let big = Json::of(&"x".repeat(200 * 1024)).unwrap();
     outbox.output(&big);
     outbox.output(&big);
+    outbox.close();
     let sizes: Vec<_> =
         std::iter::from_fn(|| Some(written(&mut outbox, ms(0)).len()).filter(|&n| n > 0)).collect();
     assert_eq!(sizes, [256, 256, 256, 232 + 1, 1]);
+}
+
+#[test]
+fn a_burst_of_outputs_goes_in_few_writes_and_its_first_at_once() {
+    let mut outbox = Outbox::new(Limits { buffer: usize::MAX, ..LIMITS });
+    let mut sizes = Vec::new();
+    for now in 0..100 {
+        outbox.output(&json(now));
+        outbox.output(&json(now));
+        sizes.extend(Some(written(&mut outbox, ms(now)).len()).filter(|&n| n > 0));
+    }
+    assert_eq!(sizes, [&[2][..], &[10; 19]].concat());
+    assert_eq!(outbox.due(), Some(ms(100)));
+    assert_eq!(written(&mut outbox, ms(100)).len(), 8);
+    outbox.output(&json(0));
+    outbox.close();
+    assert_eq!(written(&mut outbox, ms(101)).len(), 1, "the end doesn't wait");
+}
+
+#[test]
+fn a_full_batch_goes_at_once() {
+    let mut outbox = Outbox::new(Limits { buffer: usize::MAX, ..LIMITS });
+    outbox.output(&json(0));
+    written(&mut outbox, ms(0));
+    for n in 0..300 {
+        outbox.output(&json(n));
+    }
+    assert_eq!(outbox.due(), Some(ms(0)));
+    assert_eq!(written(&mut outbox, ms(0)).len(), 256);
+    assert_eq!(outbox.due(), Some(ms(5)));
+    assert_eq!(written(&mut outbox, ms(5)).len(), 44);
+    let long = Json::of(&"x".repeat(BATCH_BYTES)).unwrap();
+    outbox.output(&long);
+    assert_eq!(written(&mut outbox, ms(5)).len(), 1);
 }
 
 #[test]

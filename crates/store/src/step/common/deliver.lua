@@ -1,21 +1,19 @@
 -- Deliveries of webhooks. `webhooks` of a job's hash has a line for each target: its URL, and its secret as the courier reads it.
 
--- What is told of a job, which is all that a poll tells.
-local TOLD = { 'owner', 'task', 'status', 'progress', 'message', 'result', 'error', 'errorCode', 'attempt', 'maxAttempts',
-  'metadata', 'priority', 'createdAt', 'at', 'startedAt', 'finishedAt', 'expiresAt', 'seq', 'mark' }
-
--- A delivery that nobody touched for so long has no courier.
-local DELIVERY_TTL = 14 * 24 * 3600 * 1000
-
--- The job as it stands: each field's name, length and bytes.
+-- The job as it stands, which is all that a poll tells: each field's name, length and bytes.
 local function told(job)
-  local values = redis.call('HMGET', job.key, unpack(TOLD))
+  local names = { 'owner', 'task', 'status', 'progress', 'message', 'result', 'error', 'errorCode', 'attempt', 'maxAttempts',
+    'metadata', 'priority', 'createdAt', 'at', 'startedAt', 'finishedAt', 'expiresAt', 'seq', 'mark' }
+  local values = redis.call('HMGET', job.key, unpack(names))
   local parts = {}
-  for i, name in ipairs(TOLD) do
+  for i, name in ipairs(names) do
     if values[i] then parts[#parts + 1] = name .. ' ' .. #values[i] .. '\n' .. values[i] end
   end
   return table.concat(parts)
 end
+
+-- A delivery that nobody touched for so long has no courier.
+local DELIVERY_TTL = 14 * 24 * 3600 * 1000
 
 -- A delivery for each target of a job that has just ended.
 local function deliver(prefix, job, now)

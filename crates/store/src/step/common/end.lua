@@ -11,21 +11,21 @@ local function finish(prefix, job, now, random, status, fields, private, more, b
   local changed = { 'status', status, 'finishedAt', int(job.at), 'expiresAt', int(expires), 'endedBy', with_end(job, by) }
   for _, value in ipairs(more) do changed[#changed + 1] = value end
   job.status = status
-  save_job(job, changed)
+  save_job(job, unpack(changed))
 
-  redis.call('PEXPIRE', job.key, int(job.retention))
-  redis.call('PEXPIRE', prefix .. 'log:' .. job.id, int(job.retention))
-  redis.call('ZADD', prefix .. 'expiry', int(expires), job.owner .. ':' .. job.id)
+  call('PEXPIRE', job.key, int(job.retention))
+  call('PEXPIRE', prefix .. 'log:' .. job.id, int(job.retention))
+  call('ZADD', prefix .. 'expiry', int(expires), job.owner .. ':' .. job.id)
   if job.idem ~= '' then
-    redis.call('PEXPIRE', prefix .. 'idem:' .. job.owner .. ':' .. job.idem,
+    call('PEXPIRE', prefix .. 'idem:' .. job.owner .. ':' .. job.idem,
       int(math.max(DAY - (now - job.createdAt), job.retention)))
   end
-  if status == 'failed' then redis.call('ZADD', prefix .. 'failedof:' .. job.owner, 0, job.id) end
-  redis.call('ZREM', prefix .. 'deadlines', job.id)
-  if job.followedUntil > 0 then redis.call('ZREM', prefix .. 'unfollowed', job.id) end
+  if status == 'failed' then call('ZADD', prefix .. 'failedof:' .. job.owner, 0, job.id) end
+  call('ZREM', prefix .. 'deadlines', job.id)
+  if job.followedUntil > 0 then call('ZREM', prefix .. 'unfollowed', job.id) end
   if was == 'pending' then
     dequeue(prefix, job)
-    redis.call('ZREM', prefix .. 'later', job.id)
+    call('ZREM', prefix .. 'later', job.id)
   end
   deliver(prefix, job, now)
 end
@@ -46,19 +46,20 @@ local function start_attempt(prefix, job, now, random, token, lease)
   job.status, job.attempt, job.lease, job.leaseUntil = 'processing', job.attempt + 1, token, now + lease
   tell(prefix, job, now, random, 'started', '')
   job.startedAt = job.at
-  save_job(job, { 'status', 'processing', 'attempt', int(job.attempt), 'lease', token, 'leaseUntil', int(job.leaseUntil),
+  save_job(job, 'status', 'processing', 'attempt', int(job.attempt), 'lease', token, 'leaseUntil', int(job.leaseUntil),
     'leaseMs', int(lease), 'startedAt', int(job.startedAt), 'batch', '0', 'progress', 'null', 'message', 'null',
-    'limited', int(job.limited) })
-  redis.call('HDEL', job.key, 'error', 'errorCode')
+    'limited', int(job.limited))
+  -- What the attempt before left.
+  if job.attempt > 1 then call('HDEL', job.key, 'error', 'errorCode') end
   take_place(prefix, job)
-  redis.call('ZADD', prefix .. 'deadlines', int(next_limit(job)), job.id)
+  call('ZADD', prefix .. 'deadlines', int(next_limit(job)), job.id)
 end
 
 -- Gives back a job's running place and its lease. Nobody repeats the claim of an attempt that is over: its record goes soon.
 local function free_place(prefix, job)
   leave_place(prefix, job)
-  if job.lease ~= '' then redis.call('PEXPIRE', prefix .. 'claim:' .. job.lease, int(job.leaseMs)) end
-  redis.call('HDEL', job.key, 'lease', 'leaseUntil')
+  if job.lease ~= '' then call('PEXPIRE', prefix .. 'claim:' .. job.lease, int(job.leaseMs)) end
+  call('HDEL', job.key, 'lease', 'leaseUntil')
 end
 
 -- The answer to an attempt's last call where the attempt isn't running, or nil if it is: it has yet to start, the job was
@@ -98,9 +99,9 @@ local function retry(prefix, job, now, random, error, code, by)
   local at = math.max(now, job.at) + wait
   tell(prefix, job, now, random, 'retrying', ',"error":' .. error .. ',"errorCode":' .. (code and '"' .. code .. '"' or 'null') ..
     ',"retryAt":"' .. rfc3339(at) .. '"')
-  save_job(job, { 'status', 'pending', 'error', error, 'errorCode', code or '', 'endedBy', with_end(job, by),
-    'givenBack', int(job.givenBack + (code and 0 or 1)) })
-  redis.call('ZADD', prefix .. 'deadlines', int(next_limit(job)), job.id)
+  save_job(job, 'status', 'pending', 'error', error, 'errorCode', code or '', 'endedBy', with_end(job, by),
+    'givenBack', int(job.givenBack + (code and 0 or 1)))
+  call('ZADD', prefix .. 'deadlines', int(next_limit(job)), job.id)
   if wait == 0 then enqueue(prefix, job) else enqueue_later(prefix, job, at) end
 end
 
@@ -119,7 +120,7 @@ local function end_if_late(prefix, job, now, random)
   local code, error
   local is_unclaimed = job.status == 'pending' and job.attempt == 0 and now >= job.queueLimit
   -- No worker is to blame where it could not start before its deadline.
-  if is_unclaimed and now >= job.deadline and job.external == 0 and redis.call('ZSCORE', prefix .. 'later', job.id) then
+  if is_unclaimed and now >= job.deadline and job.external == 0 and call('ZSCORE', prefix .. 'later', job.id) then
     is_unclaimed = false
   end
   if is_unclaimed then

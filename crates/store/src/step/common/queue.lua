@@ -40,10 +40,13 @@ local function enqueue_later(prefix, job, at)
   redis.call('ZADD', prefix .. 'later', string.format('%d', at), job.id)
 end
 
+-- Takes a job out of the queue; whether its owner has other ones there, and so keeps its turn.
 local function dequeue(prefix, job)
   local readyof = prefix .. 'readyof:' .. job.task .. ':' .. job.owner
   redis.call('ZREM', readyof, job.id)
-  if redis.call('ZCARD', readyof) == 0 then redis.call('ZREM', prefix .. 'ready:' .. job.task, job.owner) end
+  if redis.call('ZCARD', readyof) > 0 then return true end
+  redis.call('ZREM', prefix .. 'ready:' .. job.task, job.owner)
+  return false
 end
 
 -- Running places. `running:<task>` has one for each lease, `runningof:<task>` how many each owner has.
