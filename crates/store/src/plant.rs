@@ -47,17 +47,38 @@ pub fn planted(plant: Plant) -> bool {
 
 /// A script's text, with the fault that is planted in it.
 pub(crate) fn with_fault(text: String) -> String {
-    let edits: &[(&str, &str)] = match *PLANTED {
-        Some(Plant::FencingOff) => &[
+    let edits = PLANTED.map_or(&[][..], edits);
+    edits.iter().fold(text, |text, (from, to)| text.replace(from, to))
+}
+
+/// What a fault changes in scripts.
+const fn edits(plant: Plant) -> &'static [(&'static str, &'static str)] {
+    match plant {
+        Plant::FencingOff => &[
             ("if not status or lease ~= ARGV[4] then", "if not status then"),
             ("local batch = ARGV[7] == '' and", "local batch = (ARGV[7] == '' or lease ~= ARGV[4]) and"),
             ("if values[2] ~= ARGV[2] then", "if false then"),
         ],
-        Some(Plant::AppendTwice) => &[(
+        Plant::AppendTwice => &[(
             "write_events(job, KEYS[2],",
             "write_events(job, KEYS[2], ARGV[6], now, make_events(job, now, ARGV[2], ARGV, 10))\nwrite_events(job, KEYS[2],",
         )],
-        _ => return text,
-    };
-    edits.iter().fold(text, |text, (from, to)| text.replace(from, to))
+        _ => &[],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_fault_changes_is_there() {
+        let scripts = [include_str!("step/append.lua"), include_str!("step/renew.lua")].concat();
+        for plant in [Plant::FencingOff, Plant::AppendTwice] {
+            assert!(!edits(plant).is_empty());
+            for (from, _) in edits(plant) {
+                assert_eq!(scripts.matches(from).count(), 1, "{plant:?}: {from}");
+            }
+        }
+    }
 }

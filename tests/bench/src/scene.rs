@@ -54,7 +54,11 @@ pub async fn processor(redis: &mut MultiplexedConnection) -> anyhow::Result<f64>
     let info: String = cmd("INFO").arg("cpu").query_async(redis).await?;
     let seconds = info.lines().filter_map(|line| {
         let (name, value) = line.split_once(':')?;
-        name.ends_with("_main_thread").then(|| value.trim().parse::<f64>().ok()).flatten()
+        // Valkey tells its main thread's time in other ways too.
+        ["used_cpu_sys_main_thread", "used_cpu_user_main_thread"]
+            .contains(&name)
+            .then(|| value.trim().parse::<f64>().ok())
+            .flatten()
     });
     Ok(seconds.sum::<f64>() * 1e6)
 }
