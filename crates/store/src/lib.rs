@@ -61,7 +61,7 @@ pub use step::dead_letters::{BadPlace, DeadLetterPlace, DeadLetters, DeadLetters
 pub use step::delete::DeleteError;
 pub use step::deliveries::{Delivery, Webhook, WebhookSecret};
 pub use step::due::{Due, DueDeliveries, DueOptions};
-pub use step::end::{End, Ended};
+pub use step::end::{End, Ended, LastReports};
 pub use step::list::{ListQuery, Listed};
 pub use step::past::Past;
 pub use step::queue::QueueState;

@@ -12,7 +12,8 @@ use bench::{Bench, LEASE, SWEEP, T0, done, failed, new_job, owner, retry, task, 
 use model::report::Percent;
 use model::{ErrorCode, Json, Partition, Report, Status, Timestamp};
 use store::{
-    CancelError, Claimed, End, Idempotency, Lease, NewJob, SubmitError, Submitted, Swept, WorkError,
+    CancelError, Claimed, End, Idempotency, LastReports, Lease, NewJob, SubmitError, Submitted, Swept,
+    WorkError,
 };
 
 on_both!(a_job_from_submission_to_its_end, bench, {
@@ -88,6 +89,32 @@ on_both!(every_call_may_come_twice, bench, {
     let last = bench.at().end(&third.lease, &retry("no more"), None, &[]).await.unwrap();
     assert_eq!(last.status, Some(Status::Failed));
     assert!(matches!(bench.at().cancel(id, &owner(), "x").await, Err(CancelError::Terminal(Status::Failed))));
+});
+
+on_both!(an_end_takes_along_what_was_never_sent_and_what_may_be_written_only_once, bench, {
+    for is_written in [false, true] {
+        let id = bench.submit(&new_job()).await;
+        let lease = bench.claim(id).await.lease;
+        bench.at().append(&lease, Some(1), &[text("one")]).await.unwrap();
+        let reports = ["two", "three", "four", "five"].map(text);
+        if is_written {
+            bench.at().append(&lease, Some(2), &reports[..2]).await.unwrap();
+        }
+        let last = LastReports { batch: Some(2), reports: &reports, sent: 2 };
+        for _ in 0..2 {
+            bench.at().end_with(&lease, &done(), last).await.unwrap();
+        }
+        // Late, on a connection that was given up.
+        assert!(bench.at().append(&lease, Some(2), &reports[..2]).await.is_err());
+        let told = bench.store.log(&id.into(), 0, 1 << 20).await.unwrap().unwrap().page;
+        let bodies = told.entries.iter().map(|entry| entry.body.as_ref().unwrap());
+        let outputs = bodies.filter(|body| &body.name[..] == b"output").map(|body| {
+            let event: serde_json::Value = serde_json::from_slice(&body.json).unwrap();
+            event["text"].as_str().unwrap().to_owned()
+        });
+        let outputs: Vec<_> = outputs.collect();
+        assert_eq!(outputs, ["one", "two", "three", "four", "five"], "{is_written}");
+    }
 });
 
 on_both!(a_dead_attempt_writes_nothing, bench, {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use model::{Entry, EventType, JobId};
-use store::{Backoff, Claimed, End, Ended, LiveSink, Store};
+use store::{Backoff, Claimed, End, Ended, LastReports, LiveSink, Store};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -137,7 +137,6 @@ impl Desk {
         let mut backoff = Backoff::of_repeats();
         loop {
             let batch = self.outgoing.next().await;
-            self.outgoing.trying();
             match self.holding.append(&batch).await {
                 Ok(()) => {
                     self.outgoing.acknowledge(batch.number);
@@ -145,8 +144,7 @@ impl Desk {
                     continue;
                 }
                 Err(Refusal::Gone(gone)) => return gone,
-                Err(Refusal::Full) => self.outgoing.refused(),
-                Err(Refusal::NoAnswer | Refusal::NotReplicated) => {}
+                Err(Refusal::Full | Refusal::NoAnswer | Refusal::NotReplicated) => {}
             }
             self.metrics.append_retries.inc();
             sleep(backoff.next()).await;
@@ -196,26 +194,23 @@ impl Desk {
         let mut made = None;
         loop {
             let refusal = match self.outgoing.part() {
-                _ if is_bare => match self.holding.end(end, None, &[]).await {
+                _ if is_bare => match self.holding.end(end, LastReports::default()).await {
                     Ok(ended) => return Ok(Some(ended)),
                     Err(refusal) => refusal,
                 },
-                Parting::First(batch) => {
-                    self.outgoing.trying();
-                    match self.holding.append(&batch).await {
-                        Ok(()) => {
-                            self.outgoing.acknowledge(batch.number);
-                            continue;
-                        }
-                        Err(refusal) => refusal,
+                Parting::First(batch) => match self.holding.append(&batch).await {
+                    Ok(()) => {
+                        self.outgoing.acknowledge(batch.number);
+                        continue;
                     }
-                }
+                    Err(refusal) => refusal,
+                },
                 Parting::Last(rest) => {
-                    self.outgoing.trying();
                     // With a number also where nothing is left: then it says whether what came before is still there.
-                    let number = Some(self.outgoing.next_number());
-                    let reports = rest.as_deref().map_or(&[][..], |rest| &rest.reports);
-                    match self.holding.end(end, number, reports).await {
+                    let batch = Some(self.outgoing.next_number());
+                    let (reports, sent) =
+                        rest.as_deref().map_or((&[][..], 0), |rest| (&rest.reports, rest.sent));
+                    match self.holding.end(end, LastReports { batch, reports, sent }).await {
                         Ok(ended) => return Ok(Some(ended)),
                         Err(refusal) => refusal,
                     }
@@ -223,11 +218,8 @@ impl Desk {
             };
             match refusal {
                 Refusal::Gone(gone) => return Err(gone),
-                Refusal::Full => {
-                    // An end is accepted even then, and takes all reports along.
-                    self.outgoing.refused();
-                    self.outgoing.gather();
-                }
+                // An end is accepted even then, and takes all reports along.
+                Refusal::Full => self.outgoing.gather(),
                 Refusal::NotReplicated => {
                     let (made, lease) = (*made.get_or_insert_with(Instant::now), self.holding.lease());
                     if made.elapsed() >= lease.duration {

@@ -44,6 +44,8 @@ pub(crate) struct Batch {
     pub(crate) number: u64,
     /// What is written; not empty.
     pub(crate) reports: Vec<Report>,
+    /// How many of them, from the first, may be written already under this number: all, unless others were gathered behind them.
+    pub(crate) sent: usize,
     bytes: usize,
 }
 
@@ -69,7 +71,7 @@ pub(crate) struct Outbox {
     progress_written: Option<Duration>,
     /// When outputs or texts were last taken.
     pieces_taken: Option<Duration>,
-    in_flight: Option<InFlight>,
+    in_flight: Option<Arc<Batch>>,
     next_number: u64,
     /// The bytes of pieces that wait or are in flight.
     used: usize,
@@ -104,13 +106,6 @@ struct Progress {
     message: String,
     /// How many pieces had been reported before it, and go before it.
     after: u64,
-}
-
-#[derive(Debug)]
-struct InFlight {
-    batch: Arc<Batch>,
-    /// How many tries of it had no definite answer: it may be written.
-    doubts: u32,
 }
 
 impl Outbox {
@@ -247,7 +242,7 @@ impl Outbox {
     /// What is to be written at `now`: the batch in flight, or else a new one of what is due.
     pub(crate) fn take(&mut self, now: Duration) -> Option<Arc<Batch>> {
         if let Some(in_flight) = &self.in_flight {
-            return Some(Arc::clone(&in_flight.batch));
+            return Some(Arc::clone(in_flight));
         }
         if self.is_batchful() {
             // However little is left of it when a part was taken.
@@ -267,7 +262,8 @@ impl Outbox {
         if bytes > 0 {
             self.pieces_taken = Some(now);
         }
-        self.fly(reports, bytes)
+        let sent = reports.len();
+        self.fly(reports, sent, bytes)
     }
 
     fn next_progress(&mut self, now: Duration) -> Option<Report> {
@@ -290,36 +286,21 @@ impl Outbox {
         self.pieces.pop_front()
     }
 
-    fn fly(&mut self, reports: Vec<Report>, bytes: usize) -> Option<Arc<Batch>> {
+    fn fly(&mut self, reports: Vec<Report>, sent: usize, bytes: usize) -> Option<Arc<Batch>> {
         if reports.is_empty() {
             return None;
         }
-        let batch = Arc::new(Batch { number: self.next_number, reports, bytes });
-        self.in_flight = Some(InFlight { batch: Arc::clone(&batch), doubts: 0 });
+        let batch = Arc::new(Batch { number: self.next_number, reports, sent, bytes });
+        self.in_flight = Some(Arc::clone(&batch));
         Some(batch)
-    }
-
-    /// The batch in flight is being sent: whether it is written is in doubt until [`Self::acknowledge`] or
-    /// [`Self::refused`].
-    pub(crate) fn trying(&mut self) {
-        if let Some(in_flight) = &mut self.in_flight {
-            in_flight.doubts += 1;
-        }
-    }
-
-    /// That try was refused: it wrote nothing.
-    pub(crate) fn refused(&mut self) {
-        if let Some(in_flight) = &mut self.in_flight {
-            in_flight.doubts = in_flight.doubts.saturating_sub(1);
-        }
     }
 
     /// Batch `number` is written.
     pub(crate) fn acknowledge(&mut self, number: u64, now: Duration) {
-        let Some(done) = self.in_flight.take_if(|in_flight| in_flight.batch.number == number) else { return };
-        self.used = self.used.saturating_sub(done.batch.bytes);
+        let Some(done) = self.in_flight.take_if(|batch| batch.number == number) else { return };
+        self.used = self.used.saturating_sub(done.bytes);
         self.next_number = number + 1;
-        if done.batch.reports.iter().any(|report| matches!(report, Report::Progress { .. })) {
+        if done.reports.iter().any(|report| matches!(report, Report::Progress { .. })) {
             self.progress_written = Some(now);
         }
     }
@@ -341,20 +322,13 @@ impl Outbox {
         self.pieces.is_empty() && self.progress.is_none()
     }
 
-    /// Makes one batch of all that is left, however large, to go with the end where Redis is too full for any other write.
-    /// Does nothing if the batch in flight may be written: its number must keep its content.
+    /// Makes one batch of all that is left, however large, to go with the end where Redis is too full for any other write. The batch
+    /// in flight stays its first part, and may be written already.
     pub(crate) fn gather(&mut self, now: Duration) {
-        let (mut reports, mut bytes) = match self.in_flight.take() {
-            Some(in_flight) if in_flight.doubts > 0 => {
-                self.in_flight = Some(in_flight);
-                return;
-            }
-            Some(in_flight) => {
-                let batch = Arc::unwrap_or_clone(in_flight.batch);
-                (batch.reports, batch.bytes)
-            }
-            None => (Vec::new(), 0),
-        };
+        let in_flight = self.in_flight.take().map(Arc::unwrap_or_clone);
+        let sent = in_flight.as_ref().map(|batch| batch.sent);
+        let (mut reports, mut bytes) =
+            in_flight.map(|batch| (batch.reports, batch.bytes)).unwrap_or_default();
         loop {
             if let Some(report) = self.next_progress(now) {
                 reports.push(report);
@@ -365,7 +339,8 @@ impl Outbox {
                 break;
             }
         }
-        self.fly(reports, bytes);
+        let sent = sent.unwrap_or(reports.len());
+        self.fly(reports, sent, bytes);
     }
 }
 

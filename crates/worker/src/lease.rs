@@ -3,9 +3,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use model::Report;
 use parking_lot::Mutex;
-use store::{Backoff, End, Ended, Lease, Store, StoreError, WorkError};
+use store::{Backoff, End, Ended, LastReports, Lease, Store, StoreError, WorkError};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
@@ -113,14 +112,9 @@ impl Holding {
         if self.note(answer)?.cancelled { Err(Refusal::Gone(Gone::Cancelled)) } else { Ok(()) }
     }
 
-    /// Ends the attempt, once, with its last reports as write `number`.
-    pub(crate) async fn end(
-        &self,
-        end: &End,
-        number: Option<u64>,
-        reports: &[Report],
-    ) -> Result<Ended, Refusal> {
-        self.note(self.store.end(&self.lease, end, number, reports).await)
+    /// Ends the attempt, once, with its last reports.
+    pub(crate) async fn end(&self, end: &End, last: LastReports<'_>) -> Result<Ended, Refusal> {
+        self.note(self.store.end_with(&self.lease, end, last).await)
     }
 
     /// What is held.

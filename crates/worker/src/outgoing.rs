@@ -113,16 +113,6 @@ impl Outgoing {
         }
     }
 
-    /// The batch in flight is being sent.
-    pub(crate) fn trying(&self) {
-        self.outbox.lock().trying();
-    }
-
-    /// That try was refused and wrote nothing.
-    pub(crate) fn refused(&self) {
-        self.outbox.lock().refused();
-    }
-
     /// Batch `number` is written.
     pub(crate) fn acknowledge(&self, number: u64) {
         self.outbox.lock().acknowledge(number, self.now());
@@ -145,7 +135,7 @@ impl Outgoing {
         self.outbox.lock().next_number()
     }
 
-    /// All that is left goes with the end, if that is safe.
+    /// All that is left goes with the end.
     pub(crate) fn gather(&self) {
         self.outbox.lock().gather(self.now());
     }

@@ -3,8 +3,8 @@
 -- KEYS  1 still:1   2 still:2
 -- ARGV  1 now or ''   2 random   3 id   4 token   5 completed | failed | retry   6 result or error (JSON)
 --       7 error code or ''   8 1 if the result is too large for the event   and, if there are reports or a number to
---       check,   9 batch number or ''   10 the last progress among the reports or ''   11 its message   12… reports, pairs: an
---       event's type, and its fields
+--       check,   9 batch number or ''   10 how many of the reports are the batch's own: the others were never sent before
+--       11 the last progress among the reports or ''   12 its message   13… reports, pairs: an event's type, and its fields
 -- Reply {'ok', lease end, status now, code} | {'cancelled', lease end}: the job was cancelled before; its place is freed
 --       | {'lost'} | {'gap'} | {'start'}: see step start
 -- Repeat: recognised by the token and the way it ends; another way to end the same attempt is too late.
@@ -19,12 +19,14 @@ if over then return over end
 if #ARGV >= 9 then
   local batch = ARGV[9] == '' and job.batch + 1 or tonumber(ARGV[9])
   if batch > job.batch + 1 then return { 'gap' } end
-  if batch == job.batch + 1 then
-    local entries = make_events(job, now, random, ARGV, 12)
+  if batch >= job.batch then
+    -- A batch that is written already is passed over, and nothing behind it.
+    local from = batch == job.batch and 13 + 2 * tonumber(ARGV[10]) or 13
+    local entries = make_events(job, now, random, ARGV, from)
     write_events(job, prefix .. 'log:' .. id, prefix .. 'live:' .. id, now, entries)
     -- What else the events changed is saved with the end.
     call('HSET', job.key, 'batch', int(batch))
-    if ARGV[10] ~= '' then call('HSET', job.key, 'progress', ARGV[10], 'message', ARGV[11]) end
+    if ARGV[11] ~= '' then call('HSET', job.key, 'progress', ARGV[11], 'message', ARGV[12]) end
   end
 end
 if how == 'completed' then

@@ -47,11 +47,22 @@ pub struct Ended {
     pub status: Option<Status>,
 }
 
+/// What an attempt had to write when it ended.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct LastReports<'a> {
+    /// The number of the write.
+    pub batch: Batch,
+    /// All that is left.
+    pub reports: &'a [Report],
+    /// How many of them, from the first, are that write's own, and may be written already: they aren't written again. Those behind
+    /// them were never sent before.
+    pub sent: usize,
+}
+
 impl Store {
-    /// Ends the attempt as `end` says; `reports` that weren't sent yet go with it, as write number `batch`, in the same step.
-    /// A `batch` without reports is checked all the same: an end is refused where a write before it is missing.
-    /// A repeat answers as the first time. Works when Redis is full. After `NotReplicated` the attempt has ended, and a repeat
-    /// answers once that is replicated.
+    /// Ends the attempt as `end` says; `reports` go with it, as write number `batch`, in the same step. A `batch` without reports
+    /// is checked all the same: an end is refused where a write before it is missing. A repeat answers as the first time. Works
+    /// when Redis is full. After `NotReplicated` the attempt has ended, and a repeat answers once that is replicated.
     pub async fn end(
         &self,
         lease: &Lease,
@@ -59,22 +70,26 @@ impl Store {
         batch: Batch,
         reports: &[Report],
     ) -> Result<Ended, WorkError> {
-        match self.end_once(lease, end, batch, reports).await {
+        self.end_with(lease, end, LastReports { batch, reports, sent: reports.len() }).await
+    }
+
+    /// The same with more than one write: of `last`, what may be written already and what was never sent.
+    pub async fn end_with(
+        &self,
+        lease: &Lease,
+        end: &End,
+        last: LastReports<'_>,
+    ) -> Result<Ended, WorkError> {
+        match self.end_once(lease, end, last).await {
             Err(WorkError::NotStarted) => {
                 self.start(lease).await?;
-                self.end_once(lease, end, batch, reports).await
+                self.end_once(lease, end, last).await
             }
             done => done,
         }
     }
 
-    async fn end_once(
-        &self,
-        lease: &Lease,
-        end: &End,
-        batch: Batch,
-        reports: &[Report],
-    ) -> Result<Ended, WorkError> {
+    async fn end_once(&self, lease: &Lease, end: &End, last: LastReports<'_>) -> Result<Ended, WorkError> {
         let keys = keys_of(self.prefix(), lease.job.partition())?;
         let (how, value, code, omit) = match end {
             End::Completed(result) => (
@@ -96,8 +111,9 @@ impl Store {
             .arg(value)
             .arg(code)
             .arg(u8::from(omit));
+        let LastReports { batch, reports, sent } = last;
         if batch.is_some() || !reports.is_empty() {
-            call = with_reports(call.arg(batch_word(batch)), reports);
+            call = with_reports(call.arg(batch_word(batch)).arg(sent), reports);
         }
         let answer = self.router().acknowledge(keys.slot, &call, &["ok"]).await?;
         let held = held(Reply::new(answer.value.clone())?)?;
