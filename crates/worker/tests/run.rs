@@ -329,6 +329,41 @@ async fn a_full_redis_makes_outputs_wait_and_lets_jobs_end() {
     limit_memory(&mut redis, "0").await;
 }
 
+#[tokio::test]
+async fn an_end_on_a_full_redis_takes_along_a_write_in_doubt_and_what_follows_it() {
+    let bench = Bench::start().await;
+    let proxy = testkit::proxy::Proxy::start(bench.server.addr()).await;
+    let (begun, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let gates = (Arc::clone(&begun), Arc::clone(&go));
+    let handler = Act(move |ctx: worker::Context, payload: Json| {
+        let (begun, go) = gates.clone();
+        async move {
+            ctx.output(&json([1])).await?;
+            begun.notify_one();
+            go.notified().await;
+            ctx.output(&json([2])).await?;
+            // It is sent, and there is no answer.
+            sleep(Duration::from_millis(100)).await;
+            ctx.output(&json([3])).await?;
+            ctx.output(&json([4])).await?;
+            Ok(payload)
+        }
+    });
+    let _worker = bench::Worker::start(&proxy.url(), options(), Arc::new(handler));
+    let id = bench.submit(new_job()).await;
+    begun.notified().await;
+    eventually(LONG, "the first output", async || bench.outputs(id).await.len() == 1).await;
+    proxy.blackhole();
+    go.notify_one();
+    sleep(Duration::from_millis(300)).await;
+    let mut redis = bench.server.client().await;
+    limit_memory(&mut redis, "1").await;
+    proxy.pass();
+    assert_eq!(bench.ended(id).await.status, Status::Completed);
+    assert_eq!(bench.outputs(id).await, [[1], [2], [3], [4]].map(|n| serde_json::json!(n)));
+    limit_memory(&mut redis, "0").await;
+}
+
 async fn limit_memory(redis: &mut testkit::redis::MultiplexedConnection, bytes: &str) {
     let mut cmd = testkit::redis::cmd("CONFIG");
     cmd.arg("SET").arg("maxmemory").arg(bytes).exec_async(redis).await.unwrap();
