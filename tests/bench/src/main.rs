@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 use measure::figure::{Record, Sum};
 use measure::scene::Scene;
 use measure::streams::crowd::{self, Carrier};
-use measure::{appends, bare, jobs, memory, streams, submissions, webhooks, worker};
+use measure::{appends, bare, beside, jobs, memory, streams, submissions, webhooks, worker};
 use serde_json::json;
 
 /// Measures, and writes target/bench/summary.json.
@@ -124,6 +124,8 @@ async fn main() -> anyhow::Result<()> {
         let time = Duration::from_secs(args.seconds.max(1));
         streams::Size { streams: args.streams, logs: args.logs, time, pin: !args.free }
     };
+    let bad =
+        if args.short { beside::Size { bad: 60, good: 20 } } else { beside::Size { bad: 1000, good: 1000 } };
     let load = load();
     let mut record = Record::default();
     for number in 1..=runs {
@@ -131,6 +133,7 @@ async fn main() -> anyhow::Result<()> {
         let part = |part| args.only.is_none_or(|only| only == part);
         if part(Only::Jobs) {
             run(jobs, finished, &mut record).await?;
+            beside::measure(bad, &mut record).await?;
         }
         if part(Only::Appends) {
             appends::measure(jobs, &mut record).await?;

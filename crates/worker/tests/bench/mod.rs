@@ -144,27 +144,7 @@ pub fn owner() -> Owner {
 }
 
 pub fn new_job() -> NewJob {
-    NewJob {
-        owner: owner(),
-        task: task(),
-        payload: Json::null(),
-        metadata: None,
-        max_attempts: 3,
-        priority: Priority::Normal,
-        delay: Duration::ZERO,
-        retry: Retry { first: Duration::ZERO, longest: Duration::ZERO },
-        limits: RunLimits::default(),
-        cancel_on_disconnect: None,
-        timeout: Duration::from_hours(1),
-        deadline: Duration::from_hours(2),
-        queue_timeout: Duration::from_hours(2),
-        retention: Duration::from_mins(10),
-        log_events: 10_000,
-        log_bytes: 4 << 20,
-        idempotency: None,
-        external: None,
-        webhooks: Vec::new(),
-    }
+    NewJob::new(owner(), task())
 }
 
 pub fn json(value: impl serde::Serialize) -> Json {
