@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use model::report::Percent;
-use model::{Json, Owner, Priority, Report, RunLimits, TaskName};
-use store::{NewJob, Options, Retry, Store, Target};
+use model::{Report, TaskName};
+use store::{NewJob, Options, Store, Target};
 use testkit::process::Jobcast;
 use testkit::redis::{MultiplexedConnection, RedisServer, cmd};
 use testkit::{free_port, wait_http_ok};

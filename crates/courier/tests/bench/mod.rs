@@ -10,11 +10,11 @@ use std::time::Duration;
 use courier::{Authorities, CourierMetrics, Found, Lookup, Options, Parts, Secrets, SystemLookup};
 use model::webhook::{Allow, SealKey, SealKeys, Secret, TargetRules};
 use model::wire::DeliveryStatus;
-use model::{JobId, Json, Owner, Priority, RunLimits, TaskName, Token};
+use model::{JobId, Json, Owner, TaskName, Token};
 use parking_lot::Mutex;
 use service::stop::{Finished, Shutdown};
 use store::{
-    Delivery, End, NewJob, Options as StoreOptions, Retry, Store, Submitted, Target, Webhook, WebhookSecret,
+    Delivery, End, NewJob, Options as StoreOptions, Store, Submitted, Target, Webhook, WebhookSecret,
 };
 use testkit::redis::RedisServer;
 

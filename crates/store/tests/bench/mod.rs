@@ -11,9 +11,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use model::{
-    ErrorCode, JobId, Json, Owner, Partition, Priority, Report, RunLimits, Status, TaskName, Timestamp, Token,
-};
+use model::{ErrorCode, JobId, Json, Owner, Partition, Report, Status, TaskName, Timestamp, Token};
 use store::{Claimed, End, NewJob, Options, Retry, Store, Submitted, SweepOptions, Swept, Target};
 use testkit::redis::RedisServer;
 

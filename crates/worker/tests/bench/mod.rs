@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{Job, JobId, Json, Owner, Priority, RunLimits, Status, TaskName};
+use model::{Job, JobId, Json, Owner, Status, TaskName};
 use serde_json::Value;
 use service::stop::{Finished, Shutdown};
-use store::{NewJob, Options as StoreOptions, Retry, Store, Submitted, SweepOptions, Target, sweep_until};
+use store::{NewJob, Options as StoreOptions, Store, Submitted, SweepOptions, Target, sweep_until};
 use testkit::eventually_some;
 use testkit::redis::RedisServer;
 use tokio::task::JoinSet;
