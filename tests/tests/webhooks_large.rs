@@ -87,7 +87,7 @@ async fn end_all(client: &Client, receiver: &Slow) {
         let (attempt, result) = (Remote::claim(client, "remote").await, result.clone());
         ending.spawn(async move { attempt.complete(result).await });
         if ending.len() > 4 {
-            ending.join_next().await;
+            ending.join_next().await.unwrap().unwrap();
         }
     }
     ending.join_all().await;
@@ -96,7 +96,7 @@ async fn end_all(client: &Client, receiver: &Slow) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_hundred_of_a_mebibyte_take_a_bounded_part_of_memory_and_arrive() {
     let settings = format!(
-        "[webhooks]\nallow = [\"127.0.0.0/8\"]\nencryption_keys = [\"{KEY}\"]\ntimeout = \"1m\"\n[courier]\nbodies = {BODIES:?}"
+        "[webhooks]\nallow = [\"127.0.0.0/8\"]\nencryption_keys = [\"{KEY}\"]\ntimeout = \"1m\"\n[jobs]\nlease = \"10m\"\n[courier]\nbodies = {BODIES:?}"
     );
     let mut system = System::builder().workers(0).settings(&settings).start().await;
     let receiver = Slow::start().await;
