@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use model::{ErrorCode, JobId, Json, Owner, Partition, Report, Status, TaskName, Timestamp, Token};
-use store::{Claimed, End, NewJob, Options, Retry, Store, Submitted, SweepOptions, Swept, Target};
+use store::{Claimed, End, NewJob, Options, Store, Submitted, SweepOptions, Swept, Target};
 use testkit::redis::RedisServer;
 
 pub(crate) const LEASE: Duration = Duration::from_secs(30);
