@@ -2,7 +2,9 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -12,9 +14,11 @@ use hyper::{HeaderMap, Request, Response};
 use hyper_util::rt::TokioIo;
 use model::{Clock, SystemClock, Timestamp};
 use serde_json::Value;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
 use crate::SOON;
 
@@ -48,6 +52,12 @@ impl Got {
         self.header("webhook-id")
     }
 
+    /// How long after the end that it tells of it had come.
+    pub fn since_end(&self) -> Duration {
+        let ended: Timestamp = serde_json::from_value(self.json()["timestamp"].clone()).unwrap();
+        self.at.since(ended)
+    }
+
     /// The body, which must be JSON.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap()
@@ -65,6 +75,10 @@ struct Shared {
     script: Box<Script>,
     /// What is answered in place of what the script says.
     instead: Mutex<Option<u16>>,
+    /// By what connections are encrypted, if they are.
+    tls: Mutex<Option<TlsAcceptor>>,
+    /// How many connections came that didn't begin as TLS does, where they should.
+    plain: AtomicUsize,
     /// Answers wait while this is true.
     held: watch::Sender<bool>,
     got: Mutex<Vec<Got>>,
@@ -82,12 +96,36 @@ impl Hook {
         let shared = Arc::new(Shared {
             script: Box::new(script),
             instead: Mutex::default(),
+            tls: Mutex::default(),
+            plain: AtomicUsize::new(0),
             held: watch::Sender::new(false),
             got: Mutex::default(),
         });
         let mut hook = Self { addr: listener.local_addr().unwrap(), shared, serving: None };
         hook.serve(listener);
         hook
+    }
+
+    /// One that answers 204 to everything that comes over TLS, with this certificate.
+    pub async fn over_tls(tls: TlsAcceptor) -> Self {
+        let hook = Self::start().await;
+        hook.show(tls);
+        hook
+    }
+
+    /// New connections are over TLS from now on, with this certificate.
+    pub fn show(&self, tls: TlsAcceptor) {
+        *self.shared.tls.lock().unwrap() = Some(tls);
+    }
+
+    /// How many connections were not over TLS, where they should have been.
+    pub fn plain(&self) -> usize {
+        self.shared.plain.load(Ordering::SeqCst)
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.addr.port()
     }
 
     /// Its URL.
@@ -149,15 +187,33 @@ impl Hook {
             let mut connections = JoinSet::new();
             while let Ok((socket, _)) = listener.accept().await {
                 let shared = Arc::clone(&shared);
-                let service = service_fn(move |request| answer(Arc::clone(&shared), request));
-                connections.spawn(async move {
-                    let served = hyper::server::conn::http1::Builder::new();
-                    let _ = served.serve_connection(TokioIo::new(socket), service).await;
-                });
+                connections.spawn(connected(socket, shared));
             }
         });
         self.serving = Some(serving);
     }
+}
+
+/// The first byte of every TLS connection: a handshake.
+const HANDSHAKE: u8 = 22;
+
+async fn connected(socket: TcpStream, shared: Arc<Shared>) {
+    let tls = shared.tls.lock().unwrap().clone();
+    let Some(tls) = tls else { return serve(socket, shared).await };
+    let mut first = [0];
+    if socket.peek(&mut first).await.is_ok_and(|there| there == 1) && first != [HANDSHAKE] {
+        shared.plain.fetch_add(1, Ordering::SeqCst);
+    }
+    // Who doesn't trust the certificate goes away.
+    if let Ok(socket) = tls.accept(socket).await {
+        serve(socket, shared).await;
+    }
+}
+
+async fn serve(socket: impl AsyncRead + AsyncWrite + Unpin, shared: Arc<Shared>) {
+    let service = service_fn(move |request| answer(Arc::clone(&shared), request));
+    let served = hyper::server::conn::http1::Builder::new();
+    let _ = served.serve_connection(TokioIo::new(socket), service).await;
 }
 
 async fn answer(

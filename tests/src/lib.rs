@@ -8,6 +8,7 @@
 
 mod answer;
 mod apart;
+mod authority;
 mod balancer;
 mod behind;
 mod client;
@@ -32,6 +33,7 @@ mod wiretap;
 
 pub use answer::Answer;
 pub use apart::Apart;
+pub use authority::Authority;
 pub use balancer::{Balancer, Balances};
 pub use behind::{Behind, Saved};
 pub use client::Client;

@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use model::{JobId, Timestamp};
+use model::JobId;
 use serde_json::{Value, json};
 use testkit::{Bad, BadReceiver, free_port, wait_http_ok};
 use tokio::task::JoinSet;
@@ -111,15 +111,17 @@ async fn a_courier_that_dies_in_the_middle_has_its_delivery_sent_again_under_the
     assert_eq!(receiver.got().len(), 2);
 }
 
-/// How many bad receivers there are, how many deliveries each of them gets, and the same of good ones.
-const BAD: (u16, usize) = (1000, 2);
+/// How many bad receivers there are, each of which gets two deliveries; how many good ones, and deliveries to each of them.
+const BAD: u16 = 1000;
 const GOOD: (usize, usize) = (10, 20);
-/// How long the good ones may wait, the slowest hundredth apart. On an idle machine it is a small part of a second.
-const MOST: Duration = Duration::from_secs(5);
+/// How many requests may be under way, fewer than there are receivers that never end one by themselves; how long such a one hangs.
+const AT_ONCE: usize = 200;
+const HANGS: Duration = Duration::from_mins(1);
 
 #[tokio::test]
 async fn a_thousand_bad_receivers_keep_ten_good_ones_from_nothing() {
-    let system = delivering("", 0).await;
+    let settings = format!("timeout = \"{}s\"\n[courier]\nconcurrency = {AT_ONCE}", HANGS.as_secs());
+    let system = delivering(&settings, 0).await;
     let mut bad = Vec::new();
     for kind in Bad::ALL {
         bad.push(BadReceiver::start(kind).await);
@@ -128,8 +130,14 @@ async fn a_thousand_bad_receivers_keep_ten_good_ones_from_nothing() {
     for _ in 0..GOOD.0 {
         good.push(Hook::start().await);
     }
+    // The courier has seen that they take what they get: those of which nothing is known share half of its places with the bad ones.
+    let first: Vec<_> = good.iter().map(|one| one.at("/")).collect();
+    submit_all(&system, &first).await;
+    for receiver in &good {
+        receiver.wait(1).await;
+    }
     let to_bad = |host: u16| bad[usize::from(host) % bad.len()].url_at(1 + host / 250 * 256 + host % 250);
-    let mut urls: Vec<_> = (0..BAD.0).map(to_bad).collect();
+    let mut urls: Vec<_> = (0..BAD).map(to_bad).collect();
     submit_all(&system, &urls).await;
     // From now on the good ones, among as many deliveries again that go nowhere.
     for (number, url) in (0..GOOD.0 * GOOD.1).map(|n| (n, good[n % GOOD.0].at("/"))) {
@@ -139,17 +147,16 @@ async fn a_thousand_bad_receivers_keep_ten_good_ones_from_nothing() {
 
     let mut waits = Vec::new();
     for receiver in &good {
-        for arrival in receiver.wait(GOOD.1).await {
-            let ended: Value = arrival.json()["timestamp"].clone();
-            let ended: Timestamp = serde_json::from_value(ended).unwrap();
-            waits.push(arrival.at.since(ended));
+        for arrival in receiver.wait(1 + GOOD.1).await {
+            waits.push(arrival.since_end());
         }
-        assert_eq!(receiver.got().len(), GOOD.1, "each once");
+        assert_eq!(receiver.got().len(), 1 + GOOD.1, "each once");
     }
     waits.sort_unstable();
     let at = |percent: usize| waits[(waits.len() - 1) * percent / 100];
     println!("good receivers: p50 {:?}, p99 {:?}, max {:?} of {}", at(50), at(99), at(100), waits.len());
-    assert!(at(99) < MOST, "p99 {:?}", at(99));
+    // How soon is what `make bench` measures. Here: none of them waited until a bad one had hung to its end.
+    assert!(at(100) < HANGS, "{:?}", at(100));
 }
 
 /// Jobs that end at once, a few at a time, and are told to `urls`.

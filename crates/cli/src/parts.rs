@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use courier::Secrets;
+use courier::{Authorities, AuthoritiesError, Secrets};
 use model::webhook::TargetRules;
 use model::{RunLimits, TaskName};
 use service::config::{Config, DurabilityConfig, Runs};
@@ -71,6 +71,7 @@ pub(crate) fn courier_options(config: &Config) -> courier::Options {
     courier::Options {
         concurrency: usize::try_from(courier.concurrency).unwrap_or(usize::MAX),
         per_host: courier.per_host,
+        bodies: courier.bodies.as_usize(),
         grace: courier.grace,
         timeout: webhooks.timeout,
         attempts: webhooks.attempts,
@@ -92,6 +93,19 @@ pub(crate) fn target_rules(config: &Config) -> TargetRules {
 pub(crate) fn webhook_secrets(config: &Config) -> Secrets {
     let owners = config.webhooks.owners.iter().map(|(owner, has)| (owner.clone(), has.secrets.clone()));
     Secrets { keys: config.webhooks.encryption_keys.clone(), owners: owners.collect() }
+}
+
+/// A file of authorities that can't be used.
+#[derive(Debug, thiserror::Error)]
+#[error("`webhooks.ca_file`: {0}")]
+pub(crate) struct BadCaFile(#[from] AuthoritiesError);
+
+/// Who else may sign the certificates of receivers.
+pub(crate) fn webhook_authorities(config: &Config) -> Result<Authorities, BadCaFile> {
+    match &config.webhooks.ca_file {
+        Some(file) => Ok(Authorities::read(file)?),
+        None => Ok(Authorities::default()),
+    }
 }
 
 /// How many attempts of each task may run in one worker.

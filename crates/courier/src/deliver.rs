@@ -14,6 +14,7 @@ use crate::courier::Courier;
 use crate::gate::Ended;
 use crate::host::{Admission, Host, Place, Waiting};
 use crate::http::{Answer, NoAnswer};
+use crate::memory::Taken;
 use crate::message::message;
 use crate::metrics::Counted;
 use crate::verdict::Verdict;
@@ -107,6 +108,13 @@ impl Delivery {
     }
 
     async fn send(mut self, place: Place, target: &Target, secrets: &[Secret]) {
+        let memory = match self.memory(&place).await {
+            Ok(memory) => memory,
+            Err(delay) => {
+                drop(place);
+                return self.put_off(delay).await;
+            }
+        };
         let job = match self.job().await {
             Ok(Some(job)) => job,
             Ok(None) => {
@@ -124,7 +132,7 @@ impl Delivery {
         let at = now();
         let running = Counted::new(&self.courier.metrics.running);
         let options = &self.courier.options;
-        let message = message(&self.due.webhook_id, job, &options.base_url, secrets, at);
+        let message = message(&self.due.webhook_id, job, &options.base_url, secrets, at, memory);
         let host = Arc::clone(place.host());
         let post = host.http().post(target, message, options.timeout);
         let Some(went) = self.courier.cut.run_until_cancelled(post).await else {
@@ -136,6 +144,17 @@ impl Delivery {
         place.leave(leaving(&went, took));
         let verdict = self.courier.options.judge(&went, self.due.tries, rand::random());
         self.settle(verdict, at, took, went.ok()).await;
+    }
+
+    /// The memory that its body needs, where that is still to be read; or in how long to come again: at once, at a stop.
+    async fn memory(&self, place: &Place) -> Result<Option<Taken>, Duration> {
+        if self.due.job.is_some() {
+            return Ok(None);
+        }
+        match self.courier.soft.run_until_cancelled(place.memory(self.due.length)).await {
+            Some(taken) => taken.map(Some),
+            None => Err(Duration::ZERO),
+        }
     }
 
     /// The job that it tells of; `None` if that has expired.

@@ -10,8 +10,10 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
+use crate::Options;
 use crate::gate::{Bounds, Ended, Entry, Gate, PATIENCE};
 use crate::http::{Http, Sender};
+use crate::memory::{Memory, Share, Taken};
 
 /// Hosts are remembered up to so many; then those that were used least recently are forgotten, however they stood.
 const MOST_HOSTS: usize = 20_000;
@@ -20,6 +22,8 @@ const MOST_HOSTS: usize = 20_000;
 const RELIEF: Duration = Duration::from_millis(50);
 /// The same for a host of which nothing is known, and for which many wait: so long it has to show how quick it is.
 const NEWCOMER: Duration = Duration::from_millis(10);
+/// In about how long one that found no memory comes again: others have it for as long as their receivers take.
+const SCARCITY: Duration = Duration::from_secs(3);
 /// How many a claim may bring.
 const A_CLAIM: u32 = 100;
 
@@ -29,16 +33,18 @@ pub(crate) struct Hosts {
     bounds: Bounds,
     crowd: Arc<Crowd>,
     strangers: Arc<Crowd>,
+    memory: Memory,
     sender: Sender,
 }
 
 impl Hosts {
-    /// None yet. Of `concurrency` deliveries a quarter may wait, and half may be under way to hosts that haven't shown that they take
-    /// anything: what is left is for those that have, however many others there are.
-    pub(crate) fn new(concurrency: usize, per_host: u32, longest_delay: Duration, sender: Sender) -> Self {
-        let bounds = Bounds { most: per_host, waiting: (concurrency / 4).max(1), delay: longest_delay };
+    /// None yet. Of [`Options::concurrency`] deliveries a quarter may wait, and half may be under way to hosts that haven't shown that
+    /// they take anything: what is left is for those that have, however many others there are.
+    pub(crate) fn new(options: &Options, sender: Sender) -> Self {
+        let &Options { concurrency, per_host, max_retry_delay, bodies, .. } = options;
+        let bounds = Bounds { most: per_host, waiting: (concurrency / 4).max(1), delay: max_retry_delay };
         let (crowd, strangers) = (Crowd::of(concurrency / 4), Crowd::of(concurrency / 2));
-        Self { table: Mutex::default(), bounds, crowd, strangers, sender }
+        Self { table: Mutex::default(), bounds, crowd, strangers, memory: Memory::of(bodies), sender }
     }
 
     /// The host of `target`.
@@ -56,6 +62,7 @@ impl Hosts {
             bounds: self.bounds,
             crowd: Arc::clone(&self.crowd),
             strangers: Arc::clone(&self.strangers),
+            memory: self.memory.share(),
             http: self.sender.to(target)?,
         });
         table.insert(address, Arc::clone(&host));
@@ -90,6 +97,7 @@ pub(crate) struct Host {
     crowd: Arc<Crowd>,
     /// All that are under way to hosts that haven't shown that they take anything.
     strangers: Arc<Crowd>,
+    memory: Share,
     http: Http,
 }
 
@@ -197,7 +205,7 @@ impl Host {
 /// The right to one request to a host. Dropped without a word it says nothing of the host.
 pub(crate) struct Place {
     host: Arc<Host>,
-    _standing: Standing,
+    standing: Standing,
     is_held: bool,
 }
 
@@ -211,12 +219,29 @@ enum Standing {
 
 impl Place {
     fn new(host: &Arc<Host>, standing: Standing) -> Self {
-        Self { host: Arc::clone(host), _standing: standing, is_held: true }
+        Self { host: Arc::clone(host), standing, is_held: true }
     }
 
     /// The host.
     pub(crate) fn host(&self) -> &Arc<Host> {
         &self.host
+    }
+
+    /// Memory for a body that tells so many `bytes`, now or within a moment; or in how long to come again, if it isn't there by then.
+    pub(crate) async fn memory(&self, bytes: u64) -> Result<Taken, Duration> {
+        let is_known = matches!(self.standing, Standing::Known);
+        let taking = |limit| timeout(limit, self.host.memory.take(bytes, is_known));
+        if let Ok(Some(taken)) = taking(Duration::ZERO).await {
+            return Ok(taken);
+        }
+        let room = if is_known { self.host.crowd.most } else { self.host.crowd.most.div_ceil(2) };
+        if let Some(_seat) = Seat::take(&self.host.crowd, room)
+            && let Ok(Some(taken)) = taking(PATIENCE).await
+        {
+            return Ok(taken);
+        }
+        let delay = SCARCITY.mul_f64(rand::random_range(0.5..1.5));
+        Err(self.host.later().max(delay))
     }
 
     /// Gives the place back, and tells what came of it.

@@ -1,16 +1,19 @@
 //! One request: sent to an address that is allowed, answered or not within its time.
 
 use std::error::Error as StdError;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use model::webhook::{Target, TargetError, TargetRules};
 use reqwest::header::{HeaderMap, LOCATION, RETRY_AFTER};
 use reqwest::{Client, Response};
-use rustls::{ClientConfig, RootCertStore};
-use rustls_platform_verifier::BuilderVerifierExt;
+use rustls::{CertificateError, ClientConfig, RootCertStore};
+use rustls_platform_verifier::Verifier;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::authorities::Authorities;
 use crate::resolve::{Guarded, Lookup, Refused};
 use crate::schedule;
 
@@ -35,25 +38,25 @@ pub(crate) struct Sender {
 }
 
 impl Sender {
-    /// With the certificates of this machine; with none, where it has none, so that `https` is refused.
+    /// Who trusts the certificates of this machine, and `authorities`; nobody, where there are neither, so that `https` fails.
     pub(crate) fn new(
+        authorities: Authorities,
         rules: Arc<TargetRules>,
         lookup: Arc<dyn Lookup>,
         per_host: usize,
     ) -> Result<Self, SetupError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = || {
-            let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
-                .with_safe_default_protocol_versions();
-            config.map_err(|error| SetupError(error.to_string()))
-        };
-        let tls = match config()?.with_platform_verifier() {
-            Ok(verified) => verified.with_no_client_auth(),
+        let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| SetupError(error.to_string()))?;
+        let tls = match Verifier::new_with_extra_roots(authorities.certificates(), provider) {
+            Ok(verifier) => config.dangerous().with_custom_certificate_verifier(Arc::new(verifier)),
             Err(error) => {
                 tracing::warn!(%error, "this machine has no certificates to trust, so no https receiver is delivered to");
-                config()?.with_root_certificates(RootCertStore::empty()).with_no_client_auth()
+                config.with_root_certificates(RootCertStore::empty())
             }
         };
+        let tls = tls.with_no_client_auth();
         Ok(Self { tls, rules, lookup, idle: per_host })
     }
 
@@ -81,7 +84,7 @@ pub(crate) struct Http(Client);
 /// What is sent.
 pub(crate) struct Message {
     pub(crate) headers: HeaderMap,
-    pub(crate) body: String,
+    pub(crate) body: Bytes,
 }
 
 /// What was answered.
@@ -146,13 +149,16 @@ async fn read(mut response: Response, end: Instant) -> Answer {
 
 /// What is said of an error: its innermost cause, and nothing of the URL.
 fn why(error: &reqwest::Error) -> NoAnswer {
-    let mut cause: &dyn StdError = error;
+    let mut cause: &Cause = error;
     loop {
         if let Some(Refused(refused)) = cause.downcast_ref() {
             return NoAnswer::Refused(refused.clone());
         }
-        let Some(inner) = cause.source() else { break };
+        let Some(inner) = inner(cause) else { break };
         cause = inner;
+    }
+    if let Some(rustls::Error::InvalidCertificate(fault)) = cause.downcast_ref() {
+        return NoAnswer::Broken(format!("no connection: {}", untrusted(fault)));
     }
     let stage = if error.is_dns() {
         "the name can't be looked up"
@@ -162,4 +168,24 @@ fn why(error: &reqwest::Error) -> NoAnswer {
         "the connection broke"
     };
     NoAnswer::Broken(format!("{stage}: {cause}"))
+}
+
+type Cause = dyn StdError + 'static;
+
+/// The cause of `error`. What an I/O error was made of isn't its source, but what that itself has.
+fn inner(error: &Cause) -> Option<&Cause> {
+    match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(made_of) => Some(made_of),
+        None => error.source(),
+    }
+}
+
+/// Why a receiver's certificate is not trusted.
+fn untrusted(fault: &CertificateError) -> String {
+    match fault {
+        CertificateError::UnknownIssuer => {
+            "the receiver's certificate is signed by nobody whom the courier trusts (webhooks.ca_file)".into()
+        }
+        other => format!("the receiver's certificate: {other}"),
+    }
 }

@@ -10,6 +10,7 @@
 //! at once, and a courier that dies loses none. No receiver, however slow or broken, keeps another one waiting.
 
 mod alarm;
+mod authorities;
 mod claim;
 mod courier;
 mod deliver;
@@ -17,6 +18,7 @@ mod depth;
 mod gate;
 mod host;
 mod http;
+mod memory;
 mod message;
 mod metrics;
 mod options;
@@ -40,6 +42,7 @@ use courier::Courier;
 use host::Hosts;
 use http::Sender;
 
+pub use authorities::{Authorities, AuthoritiesError};
 pub use http::SetupError;
 pub use metrics::{Became, BecameLabels, CourierMetrics, Failure, FailureLabels};
 pub use options::Options;
@@ -56,6 +59,8 @@ pub struct Parts {
     pub rules: TargetRules,
     /// By what they are signed.
     pub secrets: Secrets,
+    /// Who else may sign the certificates of receivers.
+    pub authorities: Authorities,
     /// How names become addresses.
     pub lookup: Arc<dyn Lookup>,
     /// What the courier counts.
@@ -66,11 +71,11 @@ pub struct Parts {
 /// end; what is left then, or at the hard stop, is given back, to be delivered again. Returns when nothing is left. Redis being away is
 /// waited out.
 pub async fn run(parts: Parts, shutdown: &Shutdown) -> Result<(), SetupError> {
-    let Parts { store, options, rules, secrets, lookup, metrics } = parts;
+    let Parts { store, options, rules, secrets, authorities, lookup, metrics } = parts;
     let rules = Arc::new(rules);
     let idle = usize::try_from(options.per_host).unwrap_or(usize::MAX);
-    let sender = Sender::new(Arc::clone(&rules), lookup, idle)?;
-    let hosts = Hosts::new(options.concurrency, options.per_host, options.max_retry_delay, sender);
+    let sender = Sender::new(authorities, Arc::clone(&rules), lookup, idle)?;
+    let hosts = Hosts::new(&options, sender);
     let courier = Arc::new(Courier {
         store,
         rules,

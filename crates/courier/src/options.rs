@@ -11,6 +11,9 @@ pub struct Options {
     pub concurrency: usize,
     /// How many requests to one host and port at once, from 1. `courier.per_host`, default 32.
     pub per_host: u32,
+    /// How much memory bodies longer than 16 KiB take at once, in bytes: receivers that haven't shown that they take anything have at
+    /// most a half of it, and each host an eighth. `courier.bodies`, default 128 MiB.
+    pub bodies: usize,
     /// How long requests may go on after a soft stop. `courier.grace`, default 15 s.
     pub grace: Duration,
     /// How long an attempt may take. `webhooks.timeout`, default 15 s.
@@ -36,6 +39,7 @@ impl Default for Options {
         Self {
             concurrency: 2000,
             per_host: 32,
+            bodies: 128 << 20,
             grace: Duration::from_secs(15),
             timeout: Duration::from_secs(15),
             attempts: 5,

@@ -23,6 +23,7 @@ use axum::response::IntoResponse;
 use bench::receiver::Receiver;
 use bench::{Bench, Courier, LONG, Setup, options};
 use courier::{Became, BecameLabels, Options};
+use model::Json;
 use model::wire::DeliveryStatus::{Dead, Delivered};
 use testkit::proxy::Proxy;
 use testkit::{Bad, BadReceiver};
@@ -152,6 +153,31 @@ async fn hosts_that_never_answer_leave_room_for_those_that_do_however_many_they_
         bench.reaches(id, Delivered).await;
     }
     assert_eq!(courier.metrics.running.get(), 8);
+}
+
+#[tokio::test]
+async fn long_bodies_that_nobody_takes_leave_memory_for_those_of_others() {
+    let bench = Bench::start().await;
+    let (silent, good) = (BadReceiver::start(Bad::Silent).await, Receiver::start().await);
+    let long = || Json::of(&"x".repeat(1_000_000)).unwrap();
+    // Each takes 2.9 MiB: four of them half of it, and one an eighth. None of those ends while this runs.
+    let options = Options { bodies: 24 << 20, timeout: 10 * LONG, ..options() };
+    let courier = bench.courier(options);
+    let id = bench.ended(&good.url()).await;
+    bench.reaches(id, Delivered).await;
+    for host in 2..=20 {
+        bench.completed(&silent.url_at(host), long()).await;
+    }
+    testkit::eventually(LONG, "the others are put off", async || became(&courier, Became::Postponed) >= 15)
+        .await;
+    assert_eq!(courier.metrics.running.get(), 4);
+    for _ in 0..5 {
+        let id = bench.completed(&good.url(), long()).await;
+        bench.reaches(id, Delivered).await;
+        // Short ones need none of it.
+        bench.ended(&silent.url_at(99)).await;
+    }
+    testkit::eventually(LONG, "a short one hangs too", async || courier.metrics.running.get() == 5).await;
 }
 
 #[tokio::test]

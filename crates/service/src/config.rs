@@ -75,7 +75,7 @@ pub struct Config {
 /// A configuration with where it came from.
 #[derive(Clone, Debug)]
 pub struct Loaded {
-    /// The configuration, checked; the commands of its tasks and `worker.input_dir` are absolute.
+    /// The configuration, checked; the commands of its tasks, `worker.input_dir` and `webhooks.ca_file` are absolute.
     pub config: Config,
     /// The file it came from; none where there was none and the built-in defaults hold.
     pub file: Option<PathBuf>,

@@ -21,10 +21,13 @@ pub enum LogError {
     Twice(#[from] TryInitError),
 }
 
+/// It calls each certificate of a stranger that it refuses an error of ours. Whoever connected is told, and says what is worth saying.
+const SILENT: &str = "rustls_platform_verifier=off";
+
 /// Begins logging to stderr, once a process. Spans and fields are kept in both forms; a JSON line has `timestamp`
 /// (RFC 3339, UTC), `level`, `target`, `message` and the event's fields at its top.
 pub fn init(config: &LogConfig) -> Result<(), LogError> {
-    let filter = EnvFilter::try_new(&config.level)?;
+    let filter = EnvFilter::try_new(format!("{SILENT},{}", config.level))?;
     let terminal = io::stderr().is_terminal();
     let json = match config.format {
         LogFormat::Auto => !terminal,

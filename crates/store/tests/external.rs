@@ -10,7 +10,8 @@ use std::time::Duration;
 use bench::{Bench, LEASE, done, failed, new_job, owner, retry, task, text, token};
 use model::{ErrorCode, JobId, RunLimits, Status, Timestamp};
 use store::{
-    CancelError, EndLabels, External, Idempotency, Lease, NewJob, SubmitError, Submitted, WorkError,
+    CancelError, Claimable, EndLabels, External, Idempotency, Lease, NewJob, SubmitError, Submitted,
+    WorkError,
 };
 
 /// Longer than a worker's, so that it shows which of them holds.
@@ -296,4 +297,30 @@ on_both!(a_running_one_takes_a_place_and_frees_it, bench, {
     bench.at().end(&lease(id, &job), &done(), None, &[]).await.unwrap();
     let queue = bench.store.queue(id.partition(), &task()).await.unwrap();
     assert_eq!((queue.ready, queue.running), (0, 0));
+});
+
+on_both!(whoever_waits_for_its_place_is_woken, bench, {
+    let limits = RunLimits { fleet: Some(1), per_owner: None };
+    let claimable = [Claimable { task: task(), limits }];
+    let job = NewJob { limits, ..external_job() };
+    for how in ["it ends", "it was cancelled and its reporter hears of it"] {
+        let id = bench.submit(&NewJob { external: external_job().external, ..job.clone() }).await;
+        let held =
+            Lease { job: id, token: bench.store.external_token(id).await.unwrap().unwrap(), duration: LEASE };
+        bench.at().renew(&held).await.unwrap();
+        bench.submit(&NewJob { limits, ..new_job() }).await;
+        let claim = async || bench.at().claim(id.partition(), &claimable, token(), LEASE).await.unwrap();
+        assert!(claim().await.is_none(), "the only place is taken");
+        while bench.rings(id.partition()).await {}
+        if how == "it ends" {
+            bench.at().end(&held, &done(), None, &[]).await.unwrap();
+        } else {
+            bench.at().cancel(id, &owner(), "enough").await.unwrap();
+            assert!(!bench.rings(id.partition()).await, "until then it has its place");
+            bench.at().end(&held, &done(), None, &[]).await.unwrap();
+        }
+        assert!(bench.rings(id.partition()).await, "{how}: without a sweep");
+        let next = claim().await.unwrap();
+        bench.at().end(&next.lease, &done(), None, &[]).await.unwrap();
+    }
 });

@@ -46,11 +46,6 @@ async fn drain(bench: &Bench) -> Vec<(JobId, Owner)> {
     all
 }
 
-async fn rings(bench: &Bench, partition: Partition) -> bool {
-    let wait = Duration::from_millis(50);
-    bench.store.wait_for_bell(partition, &[task()], wait).await.unwrap().is_some()
-}
-
 on_both!(an_owners_jobs_go_by_priority_then_age, bench, {
     let mut expected = [Vec::new(), Vec::new(), Vec::new()];
     for (at, priority) in [
@@ -88,9 +83,9 @@ on_both!(a_delayed_job_starts_no_sooner_and_soon_after, bench, {
     let id = bench.submit(&job).await;
     bench.sweep_for(id, 29).await;
     assert!(bench.nothing_ready(id).await);
-    assert!(!rings(&bench, id.partition()).await);
+    assert!(!bench.rings(id.partition()).await);
     bench.sweep_for(id, 1).await;
-    assert!(rings(&bench, id.partition()).await, "who waits is woken");
+    assert!(bench.rings(id.partition()).await, "who waits is woken");
     let claimed = bench.claim(id).await;
     assert_eq!(claimed.job(), id);
     bench.at().end(&claimed.lease, &done(), None, &[]).await.unwrap();
@@ -268,7 +263,7 @@ on_both!(no_more_run_than_an_owner_may_and_no_other_waits_for_it, bench, {
     let at = running.iter().position(|claimed| claimed.owner.as_str() == "a").unwrap();
     let claimed = running.swap_remove(at);
     bench.at().end(&claimed.lease, &done(), None, &[]).await.unwrap();
-    assert!(rings(&bench, claimed.job().partition()).await);
+    assert!(bench.rings(claimed.job().partition()).await);
     let next = claim_at_once(&bench, limits).await;
     assert_eq!(count(&next), [("a".into(), 1)].into());
     running.extend(next);
@@ -281,10 +276,10 @@ on_both!(no_more_run_than_an_owner_may_and_no_other_waits_for_it, bench, {
 
 /// Takes a ring that may be there already, sweeps, and says whether it rings.
 async fn rings_twice(bench: &Bench, partition: Partition) -> bool {
-    rings(bench, partition).await;
+    bench.rings(partition).await;
     claim_in(bench, partition, &claimable(None, Some(3))).await.inspect(|claimed| panic!("{claimed:?}"));
     bench.at().sweep(partition, "test", &SWEEP).await.unwrap();
-    rings(bench, partition).await
+    bench.rings(partition).await
 }
 
 /// Forty workers claim in all partitions until they find nothing.
@@ -315,16 +310,16 @@ on_both!(a_task_at_its_limit_wakes_nobody_until_a_place_is_free, bench, {
         bench.submit(&here(new_job())).await;
     }
     let first = next(&bench, &one).await.unwrap();
-    rings(&bench, Partition(0)).await;
+    bench.rings(Partition(0)).await;
     assert!(next(&bench, &one).await.is_none());
     for _ in 0..3 {
         bench.sweep_for(first.job(), 1).await;
-        assert!(!rings(&bench, Partition(0)).await, "the sweep knows that it is full");
+        assert!(!bench.rings(Partition(0)).await, "the sweep knows that it is full");
     }
     bench.at().end(&first.lease, &done(), None, &[]).await.unwrap();
-    assert!(rings(&bench, Partition(0)).await, "the end wakes one");
+    assert!(bench.rings(Partition(0)).await, "the end wakes one");
     bench.sweep_for(first.job(), 1).await;
-    assert!(rings(&bench, Partition(0)).await, "and should that ring be lost, the sweep does");
+    assert!(bench.rings(Partition(0)).await, "and should that ring be lost, the sweep does");
     // A limit that was lifted since counts for nobody who knows that.
     let second = next(&bench, &one).await.unwrap();
     assert!(next(&bench, &one).await.is_none());
@@ -345,9 +340,9 @@ on_both!(nothing_of_a_paused_task_starts_until_it_is_resumed, bench, {
     for &partition in &all {
         assert!(claim_in(&bench, partition, &claimable(None, None)).await.is_none());
         assert!(bench.store.queue(partition, &task()).await.unwrap().paused);
-        while rings(&bench, partition).await {}
+        while bench.rings(partition).await {}
         bench.at().sweep(partition, "test", &SWEEP).await.unwrap();
-        assert!(!rings(&bench, partition).await, "nobody is woken for it");
+        assert!(!bench.rings(partition).await, "nobody is woken for it");
     }
     bench.store.pause_task(&task()).await.unwrap();
     bench.store.resume_task(&task()).await.unwrap();
@@ -355,7 +350,7 @@ on_both!(nothing_of_a_paused_task_starts_until_it_is_resumed, bench, {
     let mut found = 0;
     for &partition in &all {
         let has_jobs = ids.iter().any(|id| id.partition() == partition);
-        assert_eq!(rings(&bench, partition).await, has_jobs, "a resume wakes who waits");
+        assert_eq!(bench.rings(partition).await, has_jobs, "a resume wakes who waits");
         while let Some(claimed) = claim_in(&bench, partition, &claimable(None, None)).await {
             bench.at().end(&claimed.lease, &done(), None, &[]).await.unwrap();
             found += 1;

@@ -3,6 +3,7 @@
 
 pub mod appends;
 pub mod bare;
+pub mod beside;
 pub mod figure;
 pub mod floor;
 pub mod jobs;

@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 use measure::figure::{Record, Sum};
 use measure::scene::Scene;
 use measure::streams::crowd::{self, Carrier};
-use measure::{appends, bare, jobs, memory, outputs, streams, submissions, webhooks, worker};
+use measure::{appends, bare, beside, jobs, memory, outputs, streams, submissions, webhooks, worker};
 use serde_json::json;
 
 /// Measures, and writes target/bench/summary.json.
@@ -130,6 +130,8 @@ async fn main() -> anyhow::Result<()> {
     if args.valkey.is_none() && args.only.is_none_or(|only| only == Only::Appends) {
         eprintln!("no Valkey (--valkey): its figures are left out");
     }
+    let bad =
+        if args.short { beside::Size { bad: 60, good: 20 } } else { beside::Size { bad: 1000, good: 1000 } };
     let load = load();
     let mut record = Record::default();
     for number in 1..=runs {
@@ -137,6 +139,7 @@ async fn main() -> anyhow::Result<()> {
         let part = |part| args.only.is_none_or(|only| only == part);
         if part(Only::Jobs) {
             run(jobs, finished, &mut record).await?;
+            beside::measure(bad, &mut record).await?;
         }
         if part(Only::Appends) {
             appends::measure(jobs, args.valkey.as_deref(), &mut record).await?;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use model::report::Percent;
-use model::{Json, Owner, Priority, Report, RunLimits, TaskName};
-use store::{NewJob, Options, Retry, Store, Target};
+use model::{Report, TaskName};
+use store::{NewJob, Options, Store, Target};
 use testkit::process::Jobcast;
 use testkit::redis::{MultiplexedConnection, RedisServer, cmd};
 use testkit::{free_port, wait_http_ok};
@@ -83,31 +83,7 @@ pub fn reports() -> Vec<Report> {
         .collect()
 }
 
-/// Long enough that no job ends but by its handler.
-const LONG: Duration = Duration::from_hours(1);
-
 /// A job of nothing.
 pub fn new_job() -> NewJob {
-    let owner: Owner = "bench".parse().expect("a good name");
-    NewJob {
-        owner,
-        task: task(),
-        payload: Json::null(),
-        metadata: None,
-        max_attempts: 3,
-        priority: Priority::Normal,
-        delay: Duration::ZERO,
-        retry: Retry { first: Duration::ZERO, longest: Duration::ZERO },
-        limits: RunLimits::default(),
-        timeout: LONG,
-        deadline: LONG,
-        queue_timeout: LONG,
-        retention: LONG,
-        log_events: 10_000,
-        log_bytes: 4 << 20,
-        idempotency: None,
-        external: None,
-        webhooks: Vec::new(),
-        cancel_on_disconnect: None,
-    }
+    NewJob::new("bench".parse().expect("a good name"), task())
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::ensure;
-use courier::{CourierMetrics, Parts, Secrets, SystemLookup};
+use courier::{Authorities, CourierMetrics, Parts, Secrets, SystemLookup};
 use model::Owner;
 use model::webhook::{Allow, Secret, TargetRules};
 use parking_lot::Mutex;
@@ -80,6 +80,7 @@ pub async fn deliver(url: &str) -> anyhow::Result<()> {
         options: courier::Options { per_host: AT_ONCE, ..courier::Options::default() },
         rules: TargetRules::new(vec!["127.0.0.0/8".parse::<Allow>()?]),
         secrets: Secrets { owners: [(owner, vec![secret])].into(), ..Secrets::default() },
+        authorities: Authorities::default(),
         lookup: Arc::new(SystemLookup::default()),
         metrics: CourierMetrics::default(),
     };
@@ -135,7 +136,8 @@ fn tell_cpu() {
     println!("{}", time.tv_sec * 1_000_000 + time.tv_nsec / 1000);
 }
 
-fn start(args: &[&str]) -> anyhow::Result<Child> {
+/// Starts this program once more, in another role.
+pub(crate) fn start(args: &[&str]) -> anyhow::Result<Child> {
     let mut command = Command::new(std::env::current_exe()?);
     Ok(command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn()?)
 }

@@ -18,6 +18,7 @@ fn a_short_run_measures_every_figure() {
         "worker_jobs_to_bare",
         "round_trips_per_job",
         "courier_deliveries_to_bare",
+        "good_delivery_p99_beside_bad",
     ] {
         let figure = figures.iter().find(|figure| figure["name"] == name).expect("the figure is there");
         assert!(figure["median"].as_f64() > Some(0.0), "{figure}");

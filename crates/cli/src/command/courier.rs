@@ -41,13 +41,14 @@ pub(super) fn start(
     own: Own,
     config: &Config,
     shutdown: Shutdown,
-) -> io::Result<()> {
+) -> anyhow::Result<()> {
     let Own { store, health, metrics } = own;
     let parts = ::courier::Parts {
         store: store.clone(),
         options: parts::courier_options(config),
         rules: parts::target_rules(config),
         secrets: parts::webhook_secrets(config),
+        authorities: parts::webhook_authorities(config)?,
         lookup: Arc::new(SystemLookup::default()),
         metrics: CourierMetrics::new(&metrics),
     };

@@ -1,5 +1,6 @@
 //! What people do at a terminal, and scripts in their place: they ask a gateway, and need no configuration.
 
+mod list;
 mod outcome;
 pub(crate) mod secret;
 mod text;
@@ -17,6 +18,7 @@ use client::{Client, ClientBuilder, Submitted};
 use service::config::Override;
 use tokio::runtime::Runtime;
 
+pub(crate) use self::list::{Paging, Table};
 pub(crate) use self::outcome::{Exit, Failure};
 pub(crate) use self::text::{age, complain, fit, line, plain, width};
 use super::completions::Completions;

@@ -3,19 +3,14 @@
 mod news;
 mod state;
 
-use std::fmt;
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
 use reqwest::{Method, RequestBuilder};
 use tokio::time::{Instant, sleep};
-use tokio_stream::Stream;
 
 pub use self::news::{BadFeedCursor, FeedCursor, FeedEvent, FeedNews};
 use self::state::{Next, State, Took};
 use crate::client::Client;
-use crate::error::FollowError;
 use crate::follow::{Connection, Lost, source};
+use crate::following::Following;
 use crate::sse::Piece;
 
 /// Where the following of a feed begins.
@@ -29,23 +24,8 @@ pub enum FeedStart {
     After(FeedCursor),
 }
 
-/// The news of an owner's feed, as [`Client::follow_feed`] gives them. Dropping it ends the following.
-#[must_use = "a stream does nothing unless it is polled"]
-pub struct FollowFeed(Pin<Box<dyn Stream<Item = Result<FeedNews, FollowError>> + Send>>);
-
-impl Stream for FollowFeed {
-    type Item = Result<FeedNews, FollowError>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.as_mut().poll_next(context)
-    }
-}
-
-impl fmt::Debug for FollowFeed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FollowFeed").finish_non_exhaustive()
-    }
-}
+/// The news of an owner's feed, as [`Client::follow_feed`] gives them.
+pub type FollowFeed = Following<FeedNews>;
 
 impl Client {
     /// Follows the feed of the key's owner: the life-cycle events of all of its jobs, each once; those of one job in order. It
@@ -84,7 +64,7 @@ impl Client {
 }
 
 fn follow(client: Client, start: FeedStart) -> FollowFeed {
-    FollowFeed(Box::pin(async_stream::stream! {
+    Following::new(async_stream::stream! {
         let begin = Instant::now();
         let mut state = State::new(start, client.settings().give_up_after);
         loop {
@@ -130,5 +110,5 @@ fn follow(client: Client, start: FeedStart) -> FollowFeed {
                 }
             }
         }
-    }))
+    })
 }

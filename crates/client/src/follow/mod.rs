@@ -6,20 +6,15 @@ pub(crate) mod source;
 mod state;
 mod turn;
 
-use std::fmt;
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
 use model::{Cursor, JobId, Position};
 use tokio::time::{Instant, sleep};
-use tokio_stream::Stream;
 
 use self::state::State;
 pub(crate) use self::turn::{Lost, Rules};
 use self::turn::{Next, Polled, Took};
 use crate::client::Client;
-use crate::error::FollowError;
 use crate::event::Event;
+use crate::following::Following;
 use crate::sse::Piece;
 
 /// Where a following begins.
@@ -64,27 +59,11 @@ pub enum Connection {
     },
 }
 
-/// The events of one job, each once and in order, as [`Client::follow`] gives them. Dropping it ends the following, and
-/// changes nothing for the job.
-#[must_use = "a stream does nothing unless it is polled"]
-pub struct Follow(Pin<Box<dyn Stream<Item = Result<Event, FollowError>> + Send>>);
-
-impl Stream for Follow {
-    type Item = Result<Event, FollowError>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.as_mut().poll_next(context)
-    }
-}
-
-impl fmt::Debug for Follow {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Follow").finish_non_exhaustive()
-    }
-}
+/// The events of one job, each once and in order, as [`Client::follow`] gives them.
+pub type Follow = Following<Event>;
 
 pub(crate) fn follow(client: Client, id: JobId, start: Start) -> Follow {
-    Follow(Box::pin(async_stream::stream! {
+    Following::new(async_stream::stream! {
         let begin = Instant::now();
         let mut state = State::new(id, start, client.rules());
         let mut shown = Shown { client: &client, id, last: None };
@@ -144,7 +123,7 @@ pub(crate) fn follow(client: Client, id: JobId, start: Start) -> Follow {
                 }
             }
         }
-    }))
+    })
 }
 
 /// What the caller was told of the connection.

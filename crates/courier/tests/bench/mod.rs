@@ -7,14 +7,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use courier::{CourierMetrics, Found, Lookup, Options, Parts, Secrets, SystemLookup};
+use courier::{Authorities, CourierMetrics, Found, Lookup, Options, Parts, Secrets, SystemLookup};
 use model::webhook::{Allow, SealKey, SealKeys, Secret, TargetRules};
 use model::wire::DeliveryStatus;
-use model::{JobId, Json, Owner, Priority, RunLimits, TaskName, Token};
+use model::{JobId, Json, Owner, TaskName, Token};
 use parking_lot::Mutex;
 use service::stop::{Finished, Shutdown};
 use store::{
-    Delivery, End, NewJob, Options as StoreOptions, Retry, Store, Submitted, Target, Webhook, WebhookSecret,
+    Delivery, End, NewJob, Options as StoreOptions, Store, Submitted, Target, Webhook, WebhookSecret,
 };
 use testkit::redis::RedisServer;
 
@@ -128,6 +128,7 @@ impl Courier {
             options: setup.options,
             rules: TargetRules::new(allow),
             secrets: setup.secrets,
+            authorities: Authorities::default(),
             lookup: setup.lookup,
             metrics: metrics.clone(),
         };
@@ -202,25 +203,5 @@ pub fn owner() -> Owner {
 }
 
 pub fn new_job() -> NewJob {
-    NewJob {
-        owner: owner(),
-        task: task(),
-        payload: Json::null(),
-        metadata: None,
-        max_attempts: 3,
-        priority: Priority::Normal,
-        delay: Duration::ZERO,
-        retry: Retry { first: Duration::ZERO, longest: Duration::ZERO },
-        limits: RunLimits::default(),
-        cancel_on_disconnect: None,
-        timeout: Duration::from_hours(1),
-        deadline: Duration::from_hours(2),
-        queue_timeout: Duration::from_hours(2),
-        retention: Duration::from_mins(10),
-        log_events: 10_000,
-        log_bytes: 4 << 20,
-        idempotency: None,
-        external: None,
-        webhooks: Vec::new(),
-    }
+    NewJob::new(owner(), task())
 }

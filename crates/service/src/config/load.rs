@@ -109,6 +109,9 @@ fn folder(file: Option<&Path>) -> io::Result<PathBuf> {
 
 fn resolve(config: &mut Config, dir: &Path) {
     config.worker.input_dir = dir.join(&config.worker.input_dir);
+    if let Some(file) = &mut config.webhooks.ca_file {
+        *file = dir.join(&file);
+    }
     for task in config.tasks.values_mut() {
         if let Runs::Command(command) = &mut task.runs {
             command.resolve(dir);

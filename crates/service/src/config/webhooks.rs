@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use model::Owner;
@@ -9,7 +10,8 @@ use model::webhook::{Allow, MAX_TARGETS, SealKey, SealKeys, Secret, Target};
 use serde::{Deserialize, Deserializer, de};
 
 use super::gateway;
-use super::value::{DAY, HOUR, MINUTE, SECOND, duration, number};
+use super::size::Size;
+use super::value::{DAY, GIB, HOUR, MIB, MINUTE, SECOND, duration, number, size};
 
 /// How the ends of jobs are told. The same on every gateway and courier.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -24,6 +26,9 @@ pub struct WebhooksConfig {
     /// Where webhooks may point beyond the public internet: networks (`10.0.0.0/8`), addresses and names, the latter two maybe with
     /// a port. Default none: nowhere.
     pub allow: Vec<Allow>,
+    /// A PEM file of authorities that may sign the certificates of receivers, beside those that the courier's machine trusts; from the
+    /// configuration's folder. Read by couriers, when they start. Default none.
+    pub ca_file: Option<PathBuf>,
     /// How long an attempt may take, from the look-up of the name to the last byte of the answer. Default 15s, 1s to 1m.
     #[serde(deserialize_with = "duration::<_, SECOND, MINUTE>")]
     pub timeout: Duration,
@@ -54,6 +59,7 @@ impl Default for WebhooksConfig {
             encryption_keys: SealKeys::default(),
             owners: BTreeMap::new(),
             allow: Vec::new(),
+            ca_file: None,
             timeout: Duration::from_secs(15),
             attempts: 5,
             retry_delay: Duration::from_secs(5),
@@ -89,6 +95,10 @@ pub struct CourierConfig {
     /// How many of them to one host and port, once it has shown that it answers well. Default 32, 1 to 1,000.
     #[serde(deserialize_with = "number::<_, _, 1, 1_000>")]
     pub per_host: u32,
+    /// How much memory bodies longer than 16 KiB take at once: at most half of it for receivers that haven't shown that they take
+    /// anything, and an eighth for each host; what is larger goes alone. Default 128 MiB, 1 MiB to 64 GiB.
+    #[serde(deserialize_with = "size::<_, MIB, { 64 * GIB }>")]
+    pub bodies: Size,
     /// How long requests under way may go on after SIGTERM; what isn't answered by then is delivered again. Default 15s, 0s to 1m.
     #[serde(deserialize_with = "duration::<_, 0, MINUTE>")]
     pub grace: Duration,
@@ -99,7 +109,13 @@ pub struct CourierConfig {
 
 impl Default for CourierConfig {
     fn default() -> Self {
-        Self { concurrency: 2000, per_host: 32, grace: Duration::from_secs(15), listen: None }
+        Self {
+            concurrency: 2000,
+            per_host: 32,
+            bodies: Size::mib(128),
+            grace: Duration::from_secs(15),
+            listen: None,
+        }
     }
 }
 

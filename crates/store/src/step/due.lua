@@ -2,7 +2,7 @@
 -- due: claims deliveries whose time has come. Until the lease ends nobody else gets them.
 -- KEYS  1 still:1   2 still:2
 -- ARGV  1 now or ''   2 token   3 lease ms   4 the most of them   5 the longest body that is given with them
--- Reply {ms until the next one is due or -1, {id, owner, url, secret, webhookId, createdAt, since, tries, body or ''}…}
+-- Reply {ms until the next one is due or -1, {id, owner, url, secret, webhookId, createdAt, since, tries, body's length, body or ''}…}
 -- Repeat: recognised by the token; answers with the same ones.
 local prefix = string.sub(KEYS[1], 1, -8)
 local token, lease, most, longest = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -17,9 +17,9 @@ end
 local reply = { -1 }
 local function give(id, fields)
   local body = prefix .. 'body:' .. job_of(id)
-  local short = redis.call('STRLEN', body) <= longest
+  local length = redis.call('STRLEN', body)
   reply[#reply + 1] = { id, fields[1], fields[2], fields[3], fields[4], fields[5], fields[6], fields[7],
-    short and redis.call('GET', body) or '' }
+    length, length <= longest and redis.call('GET', body) or '' }
 end
 
 local before = redis.call('GET', claim)

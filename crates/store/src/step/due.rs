@@ -51,6 +51,8 @@ pub struct Due {
     pub since: Timestamp,
     /// How many attempts there were since then.
     pub tries: u32,
+    /// How long that which is told of the job is, in bytes; 0 if it has expired.
+    pub length: u64,
     /// The job as it ended, without its payload. `None` where that is longer than was asked for: see [`Store::delivery_body`].
     pub job: Option<Job>,
 }
@@ -116,7 +118,8 @@ fn read_due(mut reply: Reply, token: Token) -> Result<Due, StoreError> {
     let secret = WebhookSecret::read(&reply.text()?)?;
     let webhook_id = reply.text()?;
     let (created_at, since, tries) = (reply.time()?, reply.time()?, reply.parse()?);
+    let length = reply.parse()?;
     let told = reply.bytes()?;
     let job = if told.is_empty() { None } else { Some(read_told(id.job, &told)?) };
-    Ok(Due { id, token, owner, url, secret, webhook_id, created_at, since, tries, job })
+    Ok(Due { id, token, owner, url, secret, webhook_id, created_at, since, tries, length, job })
 }

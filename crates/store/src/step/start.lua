@@ -13,5 +13,7 @@ local now = clock(ARGV[1])
 local code = end_if_late(prefix, job, now, random)
 if code then return { 'late', code } end
 redis.call('ZREM', prefix .. 'later', id)
+-- Its place counts among all of its task. Whether that has a limit only claims know: whoever may wait for the place is woken.
+job.limited = 1
 start_attempt(prefix, job, now, random, token, job.external)
 return { 'started' }

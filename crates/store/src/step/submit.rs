@@ -62,6 +62,35 @@ pub struct NewJob {
     pub webhooks: Vec<Webhook>,
 }
 
+impl NewJob {
+    /// A plain job of `task` for `owner`: its payload is `null`, it has three attempts, one right after the other, and a day for each of
+    /// its times; otherwise by the defaults of `[jobs]`.
+    pub fn new(owner: Owner, task: TaskName) -> Self {
+        const DAY: Duration = Duration::from_hours(24);
+        Self {
+            owner,
+            task,
+            payload: Json::null(),
+            metadata: None,
+            priority: Priority::Normal,
+            delay: Duration::ZERO,
+            max_attempts: 3,
+            retry: Retry::default(),
+            limits: RunLimits::default(),
+            cancel_on_disconnect: None,
+            timeout: DAY,
+            deadline: DAY,
+            queue_timeout: DAY,
+            retention: DAY,
+            log_events: 10_000,
+            log_bytes: 4 << 20,
+            idempotency: None,
+            external: None,
+            webhooks: Vec::new(),
+        }
+    }
+}
+
 /// Who works at an external job.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct External {
@@ -73,7 +102,7 @@ pub struct External {
 
 /// How long the next attempt waits: `first` after the first failure, twice as long after each other one, up to `longest`; at random
 /// from half of that on. No `first` is no wait.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Retry {
     /// After the first failure.
     pub first: Duration,

@@ -11,8 +11,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use model::{ErrorCode, JobId, Json, Owner, Priority, Report, RunLimits, Status, TaskName, Timestamp, Token};
-use store::{Claimed, End, NewJob, Options, Retry, Store, Submitted, SweepOptions, Swept, Target};
+use model::{ErrorCode, JobId, Json, Owner, Partition, Report, Status, TaskName, Timestamp, Token};
+use store::{Claimed, End, NewJob, Options, Store, Submitted, SweepOptions, Swept, Target};
 use testkit::redis::RedisServer;
 
 pub(crate) const LEASE: Duration = Duration::from_secs(30);
@@ -55,6 +55,12 @@ impl Bench {
 
     pub(crate) async fn nothing_ready(&self, id: JobId) -> bool {
         self.at().claim(id.partition(), &[task().into()], token(), LEASE).await.unwrap().is_none()
+    }
+
+    /// Whether the bell of the test's task rings, or has rung since it was heard last.
+    pub(crate) async fn rings(&self, partition: Partition) -> bool {
+        let wait = Duration::from_millis(50);
+        self.store.wait_for_bell(partition, &[task()], wait).await.unwrap().is_some()
     }
 
     pub(crate) async fn sweep(&self, id: JobId) -> u64 {
@@ -122,25 +128,14 @@ pub(crate) fn owner() -> Owner {
 
 pub(crate) fn new_job() -> NewJob {
     NewJob {
-        owner: owner(),
-        task: task(),
         payload: Json::parse(r#"{"a":[],"b":1e400}"#).unwrap(),
         metadata: Some(Json::parse(r#"{"k":"v"}"#).unwrap()),
         max_attempts: 2,
-        priority: Priority::Normal,
-        delay: Duration::ZERO,
-        retry: Retry { first: Duration::ZERO, longest: Duration::ZERO },
-        limits: RunLimits::default(),
-        cancel_on_disconnect: None,
         timeout: Duration::from_hours(1),
         deadline: Duration::from_hours(2),
         queue_timeout: Duration::from_hours(2),
         retention: Duration::from_mins(10),
-        log_events: 10_000,
-        log_bytes: 4 << 20,
-        idempotency: None,
-        external: None,
-        webhooks: Vec::new(),
+        ..NewJob::new(owner(), task())
     }
 }
 

@@ -232,17 +232,12 @@ pub(crate) fn new_job(
         .external
         .map(|lease| External { token: Token::from_random(rand::random()), lease: seconds(lease) });
     NewJob {
-        owner: owner.parse().unwrap(),
-        task: task.parse().unwrap(),
         payload: Json::of(&owner).unwrap(),
-        metadata: None,
         max_attempts: attempts.into(),
         priority: wish.priority,
         delay: if external.is_some() { Duration::ZERO } else { seconds(wish.delay) },
-        retry: if wish.patient { PATIENT } else { Retry { first: Duration::ZERO, longest: Duration::ZERO } },
-        limits: RunLimits::default(),
+        retry: if wish.patient { PATIENT } else { Retry::default() },
         external,
-        webhooks: Vec::new(),
         cancel_on_disconnect: wish.disconnect.map(seconds),
         timeout: Duration::from_secs(20),
         deadline: Duration::from_mins(1),
@@ -255,5 +250,6 @@ pub(crate) fn new_job(
             key: format!("key{key}"),
             fingerprint: if other_body { "two" } else { "one" }.into(),
         }),
+        ..NewJob::new(owner.parse().unwrap(), task.parse().unwrap())
     }
 }

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{Job, JobId, Json, Owner, Priority, RunLimits, Status, TaskName};
+use model::{Job, JobId, Json, Owner, Status, TaskName};
 use serde_json::Value;
 use service::stop::{Finished, Shutdown};
-use store::{NewJob, Options as StoreOptions, Retry, Store, Submitted, SweepOptions, Target, sweep_until};
+use store::{NewJob, Options as StoreOptions, Store, Submitted, SweepOptions, Target, sweep_until};
 use testkit::eventually_some;
 use testkit::redis::RedisServer;
 use tokio::task::JoinSet;
@@ -144,27 +144,7 @@ pub fn owner() -> Owner {
 }
 
 pub fn new_job() -> NewJob {
-    NewJob {
-        owner: owner(),
-        task: task(),
-        payload: Json::null(),
-        metadata: None,
-        max_attempts: 3,
-        priority: Priority::Normal,
-        delay: Duration::ZERO,
-        retry: Retry { first: Duration::ZERO, longest: Duration::ZERO },
-        limits: RunLimits::default(),
-        cancel_on_disconnect: None,
-        timeout: Duration::from_hours(1),
-        deadline: Duration::from_hours(2),
-        queue_timeout: Duration::from_hours(2),
-        retention: Duration::from_mins(10),
-        log_events: 10_000,
-        log_bytes: 4 << 20,
-        idempotency: None,
-        external: None,
-        webhooks: Vec::new(),
-    }
+    NewJob::new(owner(), task())
 }
 
 pub fn json(value: impl serde::Serialize) -> Json {

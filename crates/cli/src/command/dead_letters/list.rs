@@ -1,31 +1,22 @@
 //! The list of dead letters.
 
-use std::io::{self, IsTerminal as _};
-
 use clap::Args;
 use client::{DeliveryView, Timestamp};
 use model::{Clock as _, SystemClock};
 
 use super::choice::Choice;
-use crate::command::people::{Exit, Failure, Reach, age, complain, fit, line, width};
-
-/// The most that one answer has.
-const PAGE: usize = 1000;
+use crate::command::people::{Exit, Failure, Paging, Reach, Table, age, fit, width};
 
 /// Which of them.
 #[derive(Debug, Args)]
 pub(super) struct List {
     #[command(flatten)]
     choice: Choice,
-    /// How many at most
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
-    limit: u32,
     /// Those after this place, as the list before it named it
     #[arg(long, value_name = "PLACE")]
     after: Option<String>,
-    /// JSON at a terminal too
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    paging: Paging,
     #[command(flatten)]
     reach: Reach,
 }
@@ -33,51 +24,31 @@ pub(super) struct List {
 impl List {
     pub(super) async fn run(&self) -> Result<Exit, Failure> {
         let client = self.reach.client()?.build()?;
-        let table = (!self.json && io::stdout().is_terminal()).then(Table::new);
-        let mut left = usize::try_from(self.limit).unwrap_or(usize::MAX);
-        let (mut after, mut shown) = (self.after.clone(), 0_usize);
-        while left > 0 {
-            let mut letters = self.choice.letters().limit(left.min(PAGE));
+        let page = async |after: Option<String>, limit| {
+            let mut letters = self.choice.letters().limit(limit);
             if let Some(after) = &after {
                 letters = letters.after(after);
             }
             let page = client.dead_letters(&letters).await?;
-            left = left.saturating_sub(page.dead_letters.len());
-            for letter in &page.dead_letters {
-                match &table {
-                    None => line(&serde_json::to_string(letter).unwrap_or_default())?,
-                    Some(table) => {
-                        if shown == 0 {
-                            line(&table.head())?;
-                        }
-                        line(&table.row(letter))?;
-                    }
-                }
-                shown += 1;
-            }
-            after = page.next;
-            if after.is_none() {
-                break;
-            }
-        }
-        if let (Some(_), Some(next)) = (table, after) {
-            complain(&format_args!("there may be more: --after {next}"));
-        }
-        Ok(Exit::Done)
+            Ok((page.dead_letters, page.next))
+        };
+        self.paging.print(Columns::new(), self.after.clone(), page).await
     }
 }
 
 /// Dead letters in columns, for people.
-struct Table {
+struct Columns {
     width: usize,
     now: Timestamp,
 }
 
-impl Table {
+impl Columns {
     fn new() -> Self {
         Self { width: width(), now: SystemClock.now() }
     }
+}
 
+impl Table<DeliveryView> for Columns {
     fn head(&self) -> String {
         fit(&columns("ID", "AGE", "TRIES", "URL", "LAST"), self.width)
     }

@@ -1,15 +1,10 @@
 //! The list of jobs.
 
-use std::io::{self, IsTerminal as _};
-
 use clap::Args;
 use client::{JobId, JobView, Status, TaskName, Timestamp};
 use model::{Clock as _, SystemClock};
 
-use crate::command::people::{Exit, Failure, Reach, age, complain, fit, line, width};
-
-/// The most jobs that one answer has.
-const PAGE: usize = 1000;
+use crate::command::people::{Exit, Failure, Paging, Reach, Table, age, fit, width};
 
 /// Which jobs.
 #[derive(Debug, Args)]
@@ -20,15 +15,11 @@ pub(super) struct List {
     /// Those of this task
     #[arg(long, value_name = "TASK")]
     task: Option<TaskName>,
-    /// How many at most
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
-    limit: u32,
     /// Those made before this one
     #[arg(long, value_name = "ID")]
     after: Option<JobId>,
-    /// JSON at a terminal too
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    paging: Paging,
     #[command(flatten)]
     reach: Reach,
 }
@@ -36,33 +27,11 @@ pub(super) struct List {
 impl List {
     pub(super) async fn run(&self) -> Result<Exit, Failure> {
         let client = self.reach.client()?.build()?;
-        let table = (!self.json && io::stdout().is_terminal()).then(Table::new);
-        let mut left = usize::try_from(self.limit).unwrap_or(usize::MAX);
-        let (mut after, mut shown) = (self.after, 0_usize);
-        while left > 0 {
-            let page = client.list(&self.query(after, left.min(PAGE))).await?;
-            left = left.saturating_sub(page.jobs.len());
-            for job in &page.jobs {
-                match &table {
-                    None => line(&serde_json::to_string(job).unwrap_or_default())?,
-                    Some(table) => {
-                        if shown == 0 {
-                            line(&table.head())?;
-                        }
-                        line(&table.row(job))?;
-                    }
-                }
-                shown += 1;
-            }
-            after = page.next;
-            if after.is_none() {
-                break;
-            }
-        }
-        if let (Some(_), Some(next)) = (table, after) {
-            complain(&format_args!("there may be more: --after {next}"));
-        }
-        Ok(Exit::Done)
+        let page = async |after, limit| {
+            let page = client.list(&self.query(after, limit)).await?;
+            Ok((page.jobs, page.next))
+        };
+        self.paging.print(Columns::new(), self.after, page).await
     }
 
     fn query(&self, after: Option<JobId>, limit: usize) -> client::List {
@@ -81,16 +50,18 @@ impl List {
 }
 
 /// Jobs in columns, for people. The last one ends where the terminal does.
-struct Table {
+struct Columns {
     width: usize,
     now: Timestamp,
 }
 
-impl Table {
+impl Columns {
     fn new() -> Self {
         Self { width: width(), now: SystemClock.now() }
     }
+}
 
+impl Table<JobView> for Columns {
     fn head(&self) -> String {
         fit(&columns("ID", "AGE", "STATUS", "TASK", ""), self.width)
     }
@@ -134,9 +105,9 @@ mod tests {
         .unwrap();
         let now = job.created_at.plus(Duration::from_mins(59));
         let start = "019ab3c4-5d6e-7f80-9a1b-2c3d4e5f6000  59m  failed      report        ";
-        assert_eq!(Table { width: 200, now }.row(&job), format!("{start}two lines [2J of it"));
-        assert_eq!(Table { width: 80, now }.row(&job).chars().count(), 80);
-        let heads = Table { width: 200, now }.head();
+        assert_eq!(Columns { width: 200, now }.row(&job), format!("{start}two lines [2J of it"));
+        assert_eq!(Columns { width: 80, now }.row(&job).chars().count(), 80);
+        let heads = Columns { width: 200, now }.head();
         assert_eq!(heads.find("TASK"), start.find("report"), "{heads}");
     }
 }
