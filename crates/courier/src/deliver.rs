@@ -6,20 +6,18 @@ use std::time::Duration;
 use model::webhook::{Secret, Target};
 use model::wire::AttemptView;
 use model::{Clock, Job, SystemClock, Timestamp};
-use store::{Backoff, Due, Outcome, Settled, StoreError};
-use tokio::time::{Instant, sleep};
+use store::{Due, Outcome, Settlement, StoreError};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 
-use crate::alarm::Alarm;
 use crate::courier::Courier;
 use crate::gate::Ended;
 use crate::host::{Admission, Host, Place, Waiting};
 use crate::http::{Answer, NoAnswer};
 use crate::message::message;
 use crate::metrics::Counted;
-use crate::verdict::Verdict;
-
-/// How long what came of a delivery is told once the courier stops. Shorter than the time that a hard stop leaves.
-const FAREWELL: Duration = Duration::from_secs(4);
+use crate::settler::Settler;
+use crate::verdict::{self, Verdict};
 
 /// How a request ended, and what is to be said of it.
 type Went = Result<Answer, NoAnswer>;
@@ -27,8 +25,10 @@ type Went = Result<Answer, NoAnswer>;
 /// A claimed delivery.
 pub(crate) struct Delivery {
     courier: Arc<Courier>,
-    /// Wakes the loop that claimed it.
-    alarm: Arc<Alarm>,
+    /// Writes what comes of it.
+    settler: Settler,
+    /// The room that it takes up until then.
+    permit: OwnedSemaphorePermit,
     due: Due,
     /// Until when it may be started: a request that begins later could outlive the lease.
     start_until: Instant,
@@ -47,8 +47,14 @@ pub(crate) enum Plan {
 }
 
 impl Delivery {
-    pub(crate) fn new(courier: Arc<Courier>, alarm: Arc<Alarm>, due: Due, start_until: Instant) -> Self {
-        Self { courier, alarm, due, start_until }
+    pub(crate) fn new(
+        courier: Arc<Courier>,
+        settler: Settler,
+        permit: OwnedSemaphorePermit,
+        due: Due,
+        start_until: Instant,
+    ) -> Self {
+        Self { courier, settler, permit, due, start_until }
     }
 
     /// What is to be done, and the host that it goes to.
@@ -57,7 +63,7 @@ impl Delivery {
         let due = &self.due;
         let target = match rules.target(&due.url) {
             Ok(target) => target,
-            Err(error) => return (Plan::Settle(options.refuse(&error)), None),
+            Err(error) => return (Plan::Settle(verdict::refuse(&error)), None),
         };
         let secrets = match secrets.of(&due.secret, &due.owner, &due.url) {
             Ok(secrets) => secrets,
@@ -111,8 +117,7 @@ impl Delivery {
             Ok(Some(job)) => job,
             Ok(None) => {
                 drop(place);
-                let verdict = self.courier.options.without_body();
-                return self.settle(verdict, now(), Duration::ZERO, None).await;
+                return self.settle(verdict::without_body(), now(), Duration::ZERO, None).await;
             }
             // Its lease ends, and it comes again.
             Err(error) => return tracing::debug!(delivery = %self.due.id, %error, "not read, so not sent"),
@@ -146,58 +151,30 @@ impl Delivery {
         }
     }
 
-    async fn settle(&self, verdict: Verdict, at: Timestamp, took: Duration, answer: Option<Answer>) {
+    async fn settle(self, verdict: Verdict, at: Timestamp, took: Duration, answer: Option<Answer>) {
         let Verdict { outcome, error, failure } = verdict;
-        let Courier { metrics, cut, .. } = &*self.courier;
-        let attempt = if matches!(outcome, Outcome::Postponed(_)) {
-            None
-        } else {
-            let (status, body) = answer.map_or((None, None), |answer| (Some(answer.status), answer.body));
-            let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-            Some(AttemptView { at, duration_ms, status, error: error.clone(), body })
-        };
+        let metrics = &self.courier.metrics;
         metrics.became(outcome);
         if let Some(failure) = failure {
             metrics.failed(failure);
         }
         match outcome {
             Outcome::Delivered => metrics.took(now().since(self.due.since)),
-            Outcome::Dead { .. } => {
-                let (error, owner) = (error.unwrap_or_default(), &self.due.owner);
+            Outcome::Dead => {
+                let (error, owner) = (error.as_deref().unwrap_or_default(), &self.due.owner);
                 tracing::info!(delivery = %self.due.id, %owner, error, "a delivery is a dead letter");
             }
             Outcome::Retry(_) | Outcome::Postponed(_) => {}
         }
-        let give_up = async {
-            cut.cancelled().await;
-            sleep(FAREWELL).await;
+        let attempt = if matches!(outcome, Outcome::Postponed(_)) {
+            None
+        } else {
+            let (status, body) = answer.map_or((None, None), |answer| (Some(answer.status), answer.body));
+            let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+            Some(AttemptView { at, duration_ms, status, error, body })
         };
-        tokio::select! {
-            biased;
-            () = self.tell(outcome, attempt.as_ref()) => {}
-            // Its lease ends, and it comes again.
-            () = give_up => {}
-        }
-    }
-
-    /// Writes what came of it, however long Redis is away.
-    async fn tell(&self, outcome: Outcome, attempt: Option<&AttemptView>) {
-        let mut backoff = Backoff::of_repeats();
-        loop {
-            match self.courier.store.settle(self.due.id, self.due.token, outcome, attempt).await {
-                Ok(Settled::Yes) => {
-                    if let Outcome::Retry(after) | Outcome::Postponed(after) = outcome {
-                        self.alarm.set(Instant::now() + after);
-                    }
-                    return;
-                }
-                Ok(Settled::Lost) => {
-                    return tracing::debug!(delivery = %self.due.id, "another courier has it meanwhile");
-                }
-                Err(error) => tracing::debug!(delivery = %self.due.id, %error, "to be written again"),
-            }
-            sleep(backoff.next()).await;
-        }
+        let settlement = Settlement { id: self.due.id, token: self.due.token, outcome, attempt };
+        self.settler.settle(settlement, self.permit).await;
     }
 }
 

@@ -1,7 +1,7 @@
 //! The courier: tells receivers how jobs have ended.
 //!
 //! ```text
-//! claim ──► host: a place? ──► http: one signed POST ──► verdict ──► store.settle
+//! claim ──► host: a place? ──► http: one signed POST ──► verdict ──► settler: store.settle
 //!             │ gate: window, breaker      └─ resolve: only addresses that are allowed
 //!             └─ no: put off, without an attempt
 //! ```
@@ -23,6 +23,7 @@ mod options;
 mod resolve;
 mod schedule;
 mod secrets;
+mod settler;
 mod verdict;
 
 use std::sync::Arc;
