@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::webhook::{Secret, Target};
+use model::webhook::Secret;
 use model::wire::AttemptView;
 use model::{Clock, Job, SystemClock, Timestamp};
 use store::{Due, Outcome, Settlement, StoreError};
@@ -11,6 +11,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use crate::courier::Courier;
+use crate::destinations::Destination;
 use crate::gate::Ended;
 use crate::host::{Admission, Host, Place, Waiting};
 use crate::http::{Answer, NoAnswer};
@@ -29,7 +30,7 @@ pub(crate) struct Delivery {
     settler: Settler,
     /// The room that it takes up until then.
     permit: OwnedSemaphorePermit,
-    due: Due,
+    due: Box<Due>,
     /// Until when it may be started: a request that begins later could outlive the lease.
     start_until: Instant,
 }
@@ -41,9 +42,15 @@ pub(crate) enum Plan {
     /// Come again in so long.
     Later(Duration),
     /// To be sent now.
-    Send(Place, Target, Vec<Secret>),
+    Send(Place, Way),
     /// To be sent as soon as there is a place.
-    Wait(Waiting, Target, Vec<Secret>),
+    Wait(Waiting, Way),
+}
+
+/// Where a delivery goes, and what signs it.
+pub(crate) struct Way {
+    destination: Arc<Destination>,
+    secrets: Arc<[Secret]>,
 }
 
 impl Delivery {
@@ -54,31 +61,32 @@ impl Delivery {
         due: Due,
         start_until: Instant,
     ) -> Self {
-        Self { courier, settler, permit, due, start_until }
+        Self { courier, settler, permit, due: Box::new(due), start_until }
     }
 
     /// What is to be done, and the host that it goes to.
     pub(crate) fn plan(&self) -> (Plan, Option<Arc<Host>>) {
-        let Courier { options, rules, secrets, hosts, .. } = &*self.courier;
+        let Courier { options, destinations, secrets, hosts, .. } = &*self.courier;
         let due = &self.due;
-        let target = match rules.target(&due.url) {
-            Ok(target) => target,
+        let destination = match destinations.of(&due.url) {
+            Ok(destination) => destination,
             Err(error) => return (Plan::Settle(verdict::refuse(&error)), None),
         };
         let secrets = match secrets.of(&due.secret, &due.owner, &due.url) {
             Ok(secrets) => secrets,
             Err(error) => return (Plan::Settle(options.unsigned(&error, due.tries, rand::random())), None),
         };
-        let host = match hosts.of(&target) {
+        let host = match hosts.of(&destination.target) {
             Ok(host) => host,
             Err(error) => {
                 let broken = Err(NoAnswer::Broken(error.without_url().to_string()));
                 return (Plan::Settle(options.judge(&broken, due.tries, rand::random())), None);
             }
         };
+        let way = Way { destination, secrets };
         let plan = match host.enter() {
-            Admission::Go(place) => Plan::Send(place, target, secrets),
-            Admission::Wait(waiting) => Plan::Wait(waiting, target, secrets),
+            Admission::Go(place) => Plan::Send(place, way),
+            Admission::Wait(waiting) => Plan::Wait(waiting, way),
             Admission::Later(delay) => Plan::Later(delay),
         };
         (plan, Some(host))
@@ -89,11 +97,11 @@ impl Delivery {
         match plan {
             Plan::Settle(verdict) => self.settle(verdict, now(), Duration::ZERO, None).await,
             Plan::Later(delay) => self.put_off(delay).await,
-            Plan::Send(place, target, secrets) => self.send(place, &target, &secrets).await,
-            Plan::Wait(waiting, target, secrets) => {
+            Plan::Send(place, way) => self.send(place, way).await,
+            Plan::Wait(waiting, way) => {
                 let soft = self.courier.soft.clone();
                 match soft.run_until_cancelled(waiting.place()).await {
-                    Some(Ok(place)) => self.send(place, &target, &secrets).await,
+                    Some(Ok(place)) => self.send(place, way).await,
                     Some(Err(delay)) => self.put_off(delay).await,
                     None => self.give_back().await,
                 }
@@ -112,7 +120,7 @@ impl Delivery {
         self.settle(verdict, now(), Duration::ZERO, None).await;
     }
 
-    async fn send(mut self, place: Place, target: &Target, secrets: &[Secret]) {
+    async fn send(mut self, place: Place, way: Way) {
         let job = match self.job().await {
             Ok(Some(job)) => job,
             Ok(None) => {
@@ -129,9 +137,9 @@ impl Delivery {
         let at = now();
         let running = Counted::new(&self.courier.metrics.running);
         let options = &self.courier.options;
-        let message = message(&self.due.webhook_id, job, &options.base_url, secrets, at);
+        let message = message(&self.due.webhook_id, job, &options.base_url, &way.secrets, at);
         let host = Arc::clone(place.host());
-        let post = host.http().post(target, message, options.timeout);
+        let post = host.http().post(&way.destination.url, message, options.timeout);
         let Some(went) = self.courier.cut.run_until_cancelled(post).await else {
             drop((place, running));
             return self.give_back().await;

@@ -14,6 +14,7 @@ mod claim;
 mod courier;
 mod deliver;
 mod depth;
+mod destinations;
 mod gate;
 mod host;
 mod http;
@@ -38,6 +39,7 @@ use tokio_util::task::TaskTracker;
 
 use claim::Claimer;
 use courier::Courier;
+use destinations::Destinations;
 use host::Hosts;
 use http::Sender;
 
@@ -74,7 +76,7 @@ pub async fn run(parts: Parts, shutdown: &Shutdown) -> Result<(), SetupError> {
     let hosts = Hosts::new(options.concurrency, options.per_host, options.max_retry_delay, sender);
     let courier = Arc::new(Courier {
         store,
-        rules,
+        destinations: Destinations::new(rules),
         secrets,
         hosts,
         metrics,

@@ -121,7 +121,9 @@ impl Writer {
         let now = Instant::now();
         for (Settlement { id, outcome, .. }, settled) in settlements.iter().zip(settled) {
             match (settled, outcome) {
-                (Settled::Yes, Outcome::Retry(after) | Outcome::Postponed(after)) => self.alarm.set(now + *after),
+                (Settled::Yes, Outcome::Retry(after) | Outcome::Postponed(after)) => {
+                    self.alarm.set(now + *after)
+                }
                 (Settled::Yes, _) => {}
                 (Settled::Lost, _) => tracing::debug!(delivery = %id, "another courier has it meanwhile"),
             }

@@ -37,7 +37,7 @@ impl Scene {
     async fn of(deliveries: u8) -> (Self, Vec<JobId>) {
         let bench = Bench::start().await;
         let proxy = Proxy::start(bench.server.addr()).await;
-        let receiver = Receiver::answering(|n, _| [204, 500, 410][n % 3]).await;
+        let receiver = Receiver::everywhere(|n| [204, 500, 410][n % 3]).await;
         receiver.hold();
         let mut ids = Vec::new();
         for host in 1..=deliveries {
@@ -58,7 +58,9 @@ impl Scene {
         let info: String = cmd("INFO").arg("commandstats").query_async(&mut redis).await.unwrap();
         let calls = info.lines().filter_map(|line| {
             let (name, rest) = line.split_once(":calls=")?;
-            ["cmdstat_eval", "cmdstat_evalsha"].contains(&name).then(|| rest.split(',').next().unwrap().parse::<u64>().unwrap())
+            ["cmdstat_eval", "cmdstat_evalsha"]
+                .contains(&name)
+                .then(|| rest.split(',').next().unwrap().parse::<u64>().unwrap())
         });
         calls.sum()
     }

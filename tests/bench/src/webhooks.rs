@@ -84,7 +84,7 @@ pub async fn deliver(url: &str) -> anyhow::Result<()> {
         store: Store::new(Options::new(Target::parse(url)?)),
         options: courier::Options { per_host: AT_ONCE, ..courier::Options::default() },
         rules: TargetRules::new(vec!["127.0.0.0/8".parse::<Allow>()?]),
-        secrets: Secrets { owners: [(owner, vec![secret])].into(), ..Secrets::default() },
+        secrets: Secrets { owners: [(owner, [secret].into())].into(), ..Secrets::default() },
         lookup: Arc::new(SystemLookup::default()),
         metrics: CourierMetrics::default(),
     };

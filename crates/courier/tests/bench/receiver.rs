@@ -77,7 +77,19 @@ impl Receiver {
     pub async fn scripted(
         answer: impl Fn(usize, &Got) -> (Duration, Response) + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
+        Self::at("127.0.0.1:0", answer).await
+    }
+
+    /// Answers request number n, from 0, by a status, whichever host of this machine it came for: see [`Self::url_at`].
+    pub async fn everywhere(answer: impl Fn(usize) -> u16 + Send + Sync + 'static) -> Self {
+        Self::at("0.0.0.0:0", move |n, _| (Duration::ZERO, status(answer(n)).into_response())).await
+    }
+
+    async fn at(
+        address: &str,
+        answer: impl Fn(usize, &Got) -> (Duration, Response) + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
         let addr = listener.local_addr().unwrap();
         let desk = Arc::new(Desk {
             answer: Box::new(answer),
@@ -98,7 +110,7 @@ impl Receiver {
         self.url_at(1)
     }
 
-    /// The same, as another host of this machine.
+    /// The same, as another host of this machine, of a receiver that is [`Self::everywhere`].
     pub fn url_at(&self, host: u8) -> String {
         format!("http://127.0.0.{host}:{}/hook?a=b", self.addr.port())
     }

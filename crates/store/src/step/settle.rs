@@ -3,9 +3,9 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use model::{Partition, Token};
 use model::webhook::DeliveryId;
 use model::wire::AttemptView;
+use model::{Partition, Token};
 
 use super::reply::{Reply, unreadable};
 use super::{CLOCK, DELIVER, QUEUE, SETTLED, millis};
@@ -83,11 +83,8 @@ impl Store {
         };
         let mut settled = Vec::with_capacity(settlements.len());
         for settlements in settlements.chunks(MAX_SETTLEMENTS) {
-            let call = SETTLE
-                .call(keys.still())
-                .arg(self.now_word())
-                .arg(most)
-                .arg(millis(dead_letters.retention));
+            let call =
+                SETTLE.call(keys.still()).arg(self.now_word()).arg(most).arg(millis(dead_letters.retention));
             let call = settlements.iter().fold(call, with_settlement);
             let mut reply = Reply::new(self.router().call(keys.slot, &Request::Script(&call)).await?)?;
             for _ in settlements {
