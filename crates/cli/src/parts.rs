@@ -91,7 +91,8 @@ pub(crate) fn target_rules(config: &Config) -> TargetRules {
 
 /// By what deliveries are signed.
 pub(crate) fn webhook_secrets(config: &Config) -> Secrets {
-    let owners = config.webhooks.owners.iter().map(|(owner, has)| (owner.clone(), has.secrets.clone()));
+    let owners =
+        config.webhooks.owners.iter().map(|(owner, has)| (owner.clone(), has.secrets.clone().into()));
     Secrets { keys: config.webhooks.encryption_keys.clone(), owners: owners.collect() }
 }
 

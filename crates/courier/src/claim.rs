@@ -15,6 +15,8 @@ use tokio::time::{Instant, sleep};
 use crate::alarm::Alarm;
 use crate::courier::Courier;
 use crate::deliver::Delivery;
+use crate::host::Host;
+use crate::settler::Settler;
 
 /// The most that one claim brings.
 const MOST: usize = 100;
@@ -33,6 +35,7 @@ pub(crate) struct Claimer {
     partition: Partition,
     /// Set when something that was claimed here is due again.
     alarm: Arc<Alarm>,
+    settler: Settler,
     /// The wait at the bell, which goes on while there are claims: it would cost a new connection to come back to it.
     bell: Option<Bell>,
     has_complained: bool,
@@ -51,7 +54,9 @@ struct Claim {
 
 impl Claimer {
     pub(crate) fn new(courier: Arc<Courier>, partition: Partition) -> Self {
-        Self { courier, partition, alarm: Arc::default(), bell: None, has_complained: false }
+        let alarm = Arc::<Alarm>::default();
+        let settler = Settler::start(&courier, partition, Arc::clone(&alarm));
+        Self { courier, partition, alarm, settler, bell: None, has_complained: false }
     }
 
     /// Claims and begins deliveries until the soft stop.
@@ -62,10 +67,10 @@ impl Claimer {
             self.alarm.clear();
             let Some(claim) = self.claim(permits).await else { return };
             let (is_full, next) = (claim.is_full, claim.due.next);
-            let relief = self.begin(claim);
+            let busiest = self.begin(claim);
             if is_full {
-                if !relief.is_zero() {
-                    soft.run_until_cancelled(sleep(relief)).await;
+                if let Some(host) = busiest {
+                    soft.run_until_cancelled(host.relieved()).await;
                 }
                 continue;
             }
@@ -106,30 +111,27 @@ impl Claimer {
         }
     }
 
-    /// Begins what was claimed. In how long it is best to claim again: see [`Host::relief`](crate::host::Host::relief).
-    fn begin(&self, claim: Claim) -> Duration {
+    /// Begins what was claimed. The host for whose sake it is best to claim no more for a moment.
+    fn begin(&self, claim: Claim) -> Option<Arc<Host>> {
         let Claim { due, start_until, mut permits, .. } = claim;
-        let mut relief = Duration::ZERO;
+        let (mut longest, mut busiest) = (Duration::ZERO, None);
         for due in due.deliveries {
-            let permit = permits.split(1);
-            let delivery =
-                Delivery::new(Arc::clone(&self.courier), Arc::clone(&self.alarm), due, start_until);
+            let Some(permit) = permits.split(1) else { break };
+            let (courier, settler) = (Arc::clone(&self.courier), self.settler.clone());
+            let delivery = Delivery::new(courier, settler, permit, due, start_until);
             let deliveries = &self.courier.deliveries;
             if self.courier.soft.is_cancelled() {
-                deliveries.spawn(async move {
-                    delivery.give_back().await;
-                    drop(permit);
-                });
+                deliveries.spawn(delivery.give_back());
                 continue;
             }
             let (plan, host) = delivery.plan();
-            relief = host.map_or(relief, |host| relief.max(host.relief()));
-            deliveries.spawn(async move {
-                delivery.carry_out(plan).await;
-                drop(permit);
-            });
+            deliveries.spawn(delivery.carry_out(plan));
+            let relief = host.as_ref().map_or(Duration::ZERO, |host| host.relief());
+            if relief > longest {
+                (longest, busiest) = (relief, host);
+            }
         }
-        relief
+        busiest
     }
 
     /// Waits until something is due: what rings, the one that is `next`, or one that was claimed here and is due again.

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use model::webhook::TargetRules;
 use store::Store;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::destinations::Destinations;
 use crate::host::Hosts;
 use crate::{CourierMetrics, Options, Secrets};
 
@@ -15,7 +15,7 @@ use crate::{CourierMetrics, Options, Secrets};
 pub(crate) struct Courier {
     pub(crate) store: Store,
     pub(crate) options: Options,
-    pub(crate) rules: Arc<TargetRules>,
+    pub(crate) destinations: Destinations,
     pub(crate) secrets: Secrets,
     pub(crate) hosts: Hosts,
     pub(crate) metrics: CourierMetrics,

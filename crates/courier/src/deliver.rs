@@ -3,24 +3,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::webhook::{Secret, Target};
+use model::webhook::Secret;
 use model::wire::AttemptView;
 use model::{Clock, Job, SystemClock, Timestamp};
-use store::{Backoff, Due, Outcome, Settled, StoreError};
-use tokio::time::{Instant, sleep};
+use store::{Due, Outcome, Settlement, StoreError};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 
-use crate::alarm::Alarm;
 use crate::courier::Courier;
+use crate::destinations::Destination;
 use crate::gate::Ended;
 use crate::host::{Admission, Host, Place, Waiting};
 use crate::http::{Answer, NoAnswer};
 use crate::memory::Taken;
 use crate::message::message;
 use crate::metrics::Counted;
-use crate::verdict::Verdict;
-
-/// How long what came of a delivery is told once the courier stops. Shorter than the time that a hard stop leaves.
-const FAREWELL: Duration = Duration::from_secs(4);
+use crate::settler::Settler;
+use crate::verdict::{self, Verdict};
 
 /// How a request ended, and what is to be said of it.
 type Went = Result<Answer, NoAnswer>;
@@ -28,9 +27,11 @@ type Went = Result<Answer, NoAnswer>;
 /// A claimed delivery.
 pub(crate) struct Delivery {
     courier: Arc<Courier>,
-    /// Wakes the loop that claimed it.
-    alarm: Arc<Alarm>,
-    due: Due,
+    /// Writes what comes of it.
+    settler: Settler,
+    /// The room that it takes up until then.
+    permit: OwnedSemaphorePermit,
+    due: Box<Due>,
     /// Until when it may be started: a request that begins later could outlive the lease.
     start_until: Instant,
 }
@@ -42,38 +43,51 @@ pub(crate) enum Plan {
     /// Come again in so long.
     Later(Duration),
     /// To be sent now.
-    Send(Place, Target, Vec<Secret>),
+    Send(Place, Way),
     /// To be sent as soon as there is a place.
-    Wait(Waiting, Target, Vec<Secret>),
+    Wait(Waiting, Way),
+}
+
+/// Where a delivery goes, and what signs it.
+pub(crate) struct Way {
+    destination: Arc<Destination>,
+    secrets: Arc<[Secret]>,
 }
 
 impl Delivery {
-    pub(crate) fn new(courier: Arc<Courier>, alarm: Arc<Alarm>, due: Due, start_until: Instant) -> Self {
-        Self { courier, alarm, due, start_until }
+    pub(crate) fn new(
+        courier: Arc<Courier>,
+        settler: Settler,
+        permit: OwnedSemaphorePermit,
+        due: Due,
+        start_until: Instant,
+    ) -> Self {
+        Self { courier, settler, permit, due: Box::new(due), start_until }
     }
 
     /// What is to be done, and the host that it goes to.
     pub(crate) fn plan(&self) -> (Plan, Option<Arc<Host>>) {
-        let Courier { options, rules, secrets, hosts, .. } = &*self.courier;
+        let Courier { options, destinations, secrets, hosts, .. } = &*self.courier;
         let due = &self.due;
-        let target = match rules.target(&due.url) {
-            Ok(target) => target,
-            Err(error) => return (Plan::Settle(options.refuse(&error)), None),
+        let destination = match destinations.of(&due.url) {
+            Ok(destination) => destination,
+            Err(error) => return (Plan::Settle(verdict::refuse(&error)), None),
         };
         let secrets = match secrets.of(&due.secret, &due.owner, &due.url) {
             Ok(secrets) => secrets,
             Err(error) => return (Plan::Settle(options.unsigned(&error, due.tries, rand::random())), None),
         };
-        let host = match hosts.of(&target) {
+        let host = match hosts.of(&destination.target) {
             Ok(host) => host,
             Err(error) => {
                 let broken = Err(NoAnswer::Broken(error.without_url().to_string()));
                 return (Plan::Settle(options.judge(&broken, due.tries, rand::random())), None);
             }
         };
+        let way = Way { destination, secrets };
         let plan = match host.enter() {
-            Admission::Go(place) => Plan::Send(place, target, secrets),
-            Admission::Wait(waiting) => Plan::Wait(waiting, target, secrets),
+            Admission::Go(place) => Plan::Send(place, way),
+            Admission::Wait(waiting) => Plan::Wait(waiting, way),
             Admission::Later(delay) => Plan::Later(delay),
         };
         (plan, Some(host))
@@ -84,11 +98,11 @@ impl Delivery {
         match plan {
             Plan::Settle(verdict) => self.settle(verdict, now(), Duration::ZERO, None).await,
             Plan::Later(delay) => self.put_off(delay).await,
-            Plan::Send(place, target, secrets) => self.send(place, &target, &secrets).await,
-            Plan::Wait(waiting, target, secrets) => {
+            Plan::Send(place, way) => self.send(place, way).await,
+            Plan::Wait(waiting, way) => {
                 let soft = self.courier.soft.clone();
                 match soft.run_until_cancelled(waiting.place()).await {
-                    Some(Ok(place)) => self.send(place, &target, &secrets).await,
+                    Some(Ok(place)) => self.send(place, way).await,
                     Some(Err(delay)) => self.put_off(delay).await,
                     None => self.give_back().await,
                 }
@@ -107,7 +121,7 @@ impl Delivery {
         self.settle(verdict, now(), Duration::ZERO, None).await;
     }
 
-    async fn send(mut self, place: Place, target: &Target, secrets: &[Secret]) {
+    async fn send(mut self, place: Place, way: Way) {
         let memory = match self.memory(&place).await {
             Ok(memory) => memory,
             Err(delay) => {
@@ -119,8 +133,7 @@ impl Delivery {
             Ok(Some(job)) => job,
             Ok(None) => {
                 drop(place);
-                let verdict = self.courier.options.without_body();
-                return self.settle(verdict, now(), Duration::ZERO, None).await;
+                return self.settle(verdict::without_body(), now(), Duration::ZERO, None).await;
             }
             // Its lease ends, and it comes again.
             Err(error) => return tracing::debug!(delivery = %self.due.id, %error, "not read, so not sent"),
@@ -132,9 +145,9 @@ impl Delivery {
         let at = now();
         let running = Counted::new(&self.courier.metrics.running);
         let options = &self.courier.options;
-        let message = message(&self.due.webhook_id, job, &options.base_url, secrets, at, memory);
+        let message = message(&self.due.webhook_id, job, &options.base_url, &way.secrets, at, memory);
         let host = Arc::clone(place.host());
-        let post = host.http().post(target, message, options.timeout);
+        let post = host.http().post(&way.destination.url, message, options.timeout);
         let Some(went) = self.courier.cut.run_until_cancelled(post).await else {
             drop((place, running));
             return self.give_back().await;
@@ -165,58 +178,30 @@ impl Delivery {
         }
     }
 
-    async fn settle(&self, verdict: Verdict, at: Timestamp, took: Duration, answer: Option<Answer>) {
+    async fn settle(self, verdict: Verdict, at: Timestamp, took: Duration, answer: Option<Answer>) {
         let Verdict { outcome, error, failure } = verdict;
-        let Courier { metrics, cut, .. } = &*self.courier;
-        let attempt = if matches!(outcome, Outcome::Postponed(_)) {
-            None
-        } else {
-            let (status, body) = answer.map_or((None, None), |answer| (Some(answer.status), answer.body));
-            let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-            Some(AttemptView { at, duration_ms, status, error: error.clone(), body })
-        };
+        let metrics = &self.courier.metrics;
         metrics.became(outcome);
         if let Some(failure) = failure {
             metrics.failed(failure);
         }
         match outcome {
             Outcome::Delivered => metrics.took(now().since(self.due.since)),
-            Outcome::Dead { .. } => {
-                let (error, owner) = (error.unwrap_or_default(), &self.due.owner);
+            Outcome::Dead => {
+                let (error, owner) = (error.as_deref().unwrap_or_default(), &self.due.owner);
                 tracing::info!(delivery = %self.due.id, %owner, error, "a delivery is a dead letter");
             }
             Outcome::Retry(_) | Outcome::Postponed(_) => {}
         }
-        let give_up = async {
-            cut.cancelled().await;
-            sleep(FAREWELL).await;
+        let attempt = if matches!(outcome, Outcome::Postponed(_)) {
+            None
+        } else {
+            let (status, body) = answer.map_or((None, None), |answer| (Some(answer.status), answer.body));
+            let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+            Some(AttemptView { at, duration_ms, status, error, body })
         };
-        tokio::select! {
-            biased;
-            () = self.tell(outcome, attempt.as_ref()) => {}
-            // Its lease ends, and it comes again.
-            () = give_up => {}
-        }
-    }
-
-    /// Writes what came of it, however long Redis is away.
-    async fn tell(&self, outcome: Outcome, attempt: Option<&AttemptView>) {
-        let mut backoff = Backoff::of_repeats();
-        loop {
-            match self.courier.store.settle(self.due.id, self.due.token, outcome, attempt).await {
-                Ok(Settled::Yes) => {
-                    if let Outcome::Retry(after) | Outcome::Postponed(after) = outcome {
-                        self.alarm.set(Instant::now() + after);
-                    }
-                    return;
-                }
-                Ok(Settled::Lost) => {
-                    return tracing::debug!(delivery = %self.due.id, "another courier has it meanwhile");
-                }
-                Err(error) => tracing::debug!(delivery = %self.due.id, %error, "to be written again"),
-            }
-            sleep(backoff.next()).await;
-        }
+        let settlement = Settlement { id: self.due.id, token: self.due.token, outcome, attempt };
+        self.settler.settle(settlement, self.permit).await;
     }
 }
 

@@ -202,10 +202,14 @@ impl Gate {
         self.progress
     }
 
-    /// How often a place becomes free.
+    /// How often a place becomes free: as often as usual, but a request takes at least as long as none has ended.
     pub(crate) fn interval(&self, now: Instant) -> Duration {
-        let usual = self.usual();
-        if self.running == 0 { usual } else { usual.max(now.duration_since(self.progress)) }
+        self.usual().max(self.stands_still(now) / self.window.max(1))
+    }
+
+    /// For how long requests are under way, and none of them has ended.
+    fn stands_still(&self, now: Instant) -> Duration {
+        if self.running == 0 { Duration::ZERO } else { now.duration_since(self.progress) }
     }
 
     fn usual(&self) -> Duration {
@@ -220,7 +224,9 @@ impl Gate {
     }
 
     fn may_wait(&self, now: Instant, waiting: usize) -> bool {
-        waiting < self.bounds.waiting && multiple(self.interval(now), waiting + 1) <= PATIENCE
+        waiting < self.bounds.waiting
+            && self.stands_still(now) <= PATIENCE
+            && multiple(self.interval(now), waiting + 1) <= PATIENCE
     }
 
     fn succeed(&mut self, now: Instant, took: Duration) {

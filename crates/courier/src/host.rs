@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use model::webhook::Target;
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, timeout};
 
 use crate::Options;
@@ -63,6 +63,7 @@ impl Hosts {
             crowd: Arc::clone(&self.crowd),
             strangers: Arc::clone(&self.strangers),
             memory: self.memory.share(),
+            eased: Notify::new(),
             http: self.sender.to(target)?,
         });
         table.insert(address, Arc::clone(&host));
@@ -98,6 +99,8 @@ pub(crate) struct Host {
     /// All that are under way to hosts that haven't shown that they take anything.
     strangers: Arc<Crowd>,
     memory: Share,
+    /// Its line is no longer long.
+    eased: Notify,
     http: Http,
 }
 
@@ -160,21 +163,47 @@ impl Host {
         state.gate.later(Instant::now(), waiting, rand::random())
     }
 
-    /// How long it is best to claim nothing more: a host that is quick but has a long line takes what there is within a moment,
-    /// and to put it off would cost more. Zero for slow ones, who must hold up nobody.
+    /// How long it is best to claim nothing more, unless its line becomes short sooner (see [`Self::relieved`]): a host that is quick but
+    /// has a long line takes what there is within a moment, and to put it off would cost more. Zero for slow ones, who must
+    /// hold up nobody.
     pub(crate) fn relief(&self) -> Duration {
         let state = self.state.lock();
         let waiting = u32::try_from(state.line.len()).unwrap_or(u32::MAX);
         if state.gate.is_new() && waiting >= A_CLAIM / 2 {
             return NEWCOMER;
         }
-        let enough = u32::try_from(self.bounds.waiting / 2).unwrap_or(u32::MAX);
+        let enough = u32::try_from(self.enough()).unwrap_or(u32::MAX);
         if !state.gate.is_closed() || (waiting < enough && !self.crowd.is_full()) {
             return Duration::ZERO;
         }
         let too_many = waiting.saturating_sub(enough).saturating_add(A_CLAIM);
         let relief = state.gate.interval(Instant::now()).saturating_mul(too_many);
-        if relief <= RELIEF { relief } else { Duration::ZERO }
+        // Requests that ended quickly come first: it may take longer than it seems.
+        if relief <= RELIEF { RELIEF.min(2 * relief) } else { Duration::ZERO }
+    }
+
+    /// Waits for its [`relief`](Self::relief), and no longer than until it is there.
+    pub(crate) async fn relieved(&self) {
+        let is_short = || {
+            let state = self.state.lock();
+            let enough = if state.gate.is_new() { A_CLAIM as usize / 2 } else { self.enough() };
+            state.line.len() < enough && !self.crowd.is_full()
+        };
+        let eased = async {
+            loop {
+                let eased = self.eased.notified();
+                if is_short() {
+                    return;
+                }
+                eased.await;
+            }
+        };
+        drop(timeout(self.relief(), eased).await);
+    }
+
+    /// How many in its line are enough for now.
+    fn enough(&self) -> usize {
+        self.bounds.waiting / 2
     }
 
     fn leave(self: &Arc<Self>, ended: Ended) {
@@ -184,8 +213,12 @@ impl Host {
         if !state.gate.is_closed() {
             // Whoever waits hears that there will be no place.
             state.line.clear();
+            self.eased.notify_waiters();
         }
         while let Some(next) = state.line.pop_front() {
+            if [self.enough(), A_CLAIM as usize / 2].contains(&(state.line.len() + 1)) {
+                self.eased.notify_waiters();
+            }
             if next.is_closed() {
                 continue;
             }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use model::webhook::{Target, TargetError, TargetRules};
 use reqwest::header::{HeaderMap, LOCATION, RETRY_AFTER};
-use reqwest::{Client, Response};
+use reqwest::{Client, Response, Url};
 use rustls::{CertificateError, ClientConfig, RootCertStore};
 use rustls_platform_verifier::Verifier;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -112,15 +112,15 @@ pub(crate) enum NoAnswer {
 }
 
 impl Http {
-    /// Posts `message` to `target`. All of it, from the look-up of the name to the end of the answer, takes `limit` at most.
+    /// Posts `message` to `url`, which is at this host. All of it, from the look-up of the name to the end of the answer, takes `limit` at most.
     pub(crate) async fn post(
         &self,
-        target: &Target,
+        url: &Url,
         message: Message,
         limit: Duration,
     ) -> Result<Answer, NoAnswer> {
         let end = Instant::now() + limit;
-        let request = self.0.post(target.url()).headers(message.headers).body(message.body);
+        let request = self.0.post(url.clone()).headers(message.headers).body(message.body);
         match timeout_at(end, request.send()).await {
             Ok(Ok(response)) => Ok(read(response, end).await),
             Ok(Err(error)) => Err(why(&error)),

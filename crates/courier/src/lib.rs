@@ -1,7 +1,7 @@
 //! The courier: tells receivers how jobs have ended.
 //!
 //! ```text
-//! claim ──► host: a place? ──► http: one signed POST ──► verdict ──► store.settle
+//! claim ──► host: a place? ──► http: one signed POST ──► verdict ──► settler: store.settle
 //!             │ gate: window, breaker      └─ resolve: only addresses that are allowed
 //!             └─ no: put off, without an attempt
 //! ```
@@ -15,6 +15,7 @@ mod claim;
 mod courier;
 mod deliver;
 mod depth;
+mod destinations;
 mod gate;
 mod host;
 mod http;
@@ -25,6 +26,7 @@ mod options;
 mod resolve;
 mod schedule;
 mod secrets;
+mod settler;
 mod verdict;
 
 use std::sync::Arc;
@@ -39,6 +41,7 @@ use tokio_util::task::TaskTracker;
 
 use claim::Claimer;
 use courier::Courier;
+use destinations::Destinations;
 use host::Hosts;
 use http::Sender;
 
@@ -78,7 +81,7 @@ pub async fn run(parts: Parts, shutdown: &Shutdown) -> Result<(), SetupError> {
     let hosts = Hosts::new(&options, sender);
     let courier = Arc::new(Courier {
         store,
-        rules,
+        destinations: Destinations::new(rules),
         secrets,
         hosts,
         metrics,

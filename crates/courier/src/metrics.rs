@@ -30,7 +30,7 @@ impl From<Outcome> for Became {
             Outcome::Delivered => Self::Delivered,
             Outcome::Retry(_) => Self::Retried,
             Outcome::Postponed(_) => Self::Postponed,
-            Outcome::Dead { .. } => Self::Dead,
+            Outcome::Dead => Self::Dead,
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use store::DeadLetterLimits;
+
 /// Times and limits of a courier; the defaults are those of `config/jobcast.toml`, `[webhooks]` and `[courier]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -32,6 +34,13 @@ pub struct Options {
     pub dead_letter_retention: Duration,
     /// What URLs in bodies begin with: the gateways' public URL, or nothing for paths. `gateway.public_url`, default none.
     pub base_url: String,
+}
+
+impl Options {
+    /// How dead letters are kept.
+    pub(crate) fn dead_letter_limits(&self) -> DeadLetterLimits {
+        DeadLetterLimits { most: self.dead_letters, retention: self.dead_letter_retention }
+    }
 }
 
 impl Default for Options {

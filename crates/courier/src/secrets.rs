@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use model::Owner;
 use model::webhook::{SealKeys, Secret, Unsealable};
@@ -13,7 +14,7 @@ pub struct Secrets {
     /// `webhooks.encryption_keys`.
     pub keys: SealKeys,
     /// `webhooks.owners.<owner>.secrets`: two during a rotation, the new one first.
-    pub owners: BTreeMap<Owner, Vec<Secret>>,
+    pub owners: BTreeMap<Owner, Arc<[Secret]>>,
 }
 
 /// Why a delivery can't be signed. The configuration may be mended: it is tried again.
@@ -32,10 +33,10 @@ impl Secrets {
         secret: &WebhookSecret,
         owner: &Owner,
         url: &str,
-    ) -> Result<Vec<Secret>, NoSecret> {
+    ) -> Result<Arc<[Secret]>, NoSecret> {
         match secret {
-            WebhookSecret::Own(sealed) => Ok(vec![self.keys.open(sealed, owner, url)?]),
-            WebhookSecret::None => Ok(vec![Secret::none()]),
+            WebhookSecret::Own(sealed) => Ok([self.keys.open(sealed, owner, url)?].into()),
+            WebhookSecret::None => Ok([Secret::none()].into()),
             WebhookSecret::Owner => {
                 let secrets = self.owners.get(owner).filter(|secrets| !secrets.is_empty());
                 secrets.cloned().ok_or_else(|| NoSecret::Owner(owner.clone()))

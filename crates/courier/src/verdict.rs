@@ -32,7 +32,7 @@ impl Options {
     pub(crate) fn judge(&self, went: &Result<Answer, NoAnswer>, tries: u32, random: f64) -> Verdict {
         match went {
             Ok(answer) => self.judge_answer(answer, tries, random),
-            Err(NoAnswer::Refused(error)) => self.refuse(error),
+            Err(NoAnswer::Refused(error)) => refuse(error),
             Err(NoAnswer::Timeout) => {
                 let error = format!("no answer within {} s", self.timeout.as_secs_f64());
                 self.fail(Failure::Timeout, error, tries, None, random)
@@ -46,7 +46,7 @@ impl Options {
     fn judge_answer(&self, answer: &Answer, tries: u32, random: f64) -> Verdict {
         match answer.status {
             200..=299 => Verdict { outcome: Outcome::Delivered, error: None, failure: None },
-            GONE => self.bury(Failure::Status, "the receiver wants no more (410)".into()),
+            GONE => bury(Failure::Status, "the receiver wants no more (410)".into()),
             status @ 300..=399 => {
                 let to = answer.location.as_deref().map(|to| format!(" to {to}")).unwrap_or_default();
                 let error = format!("redirects are not followed ({status}{to})");
@@ -57,11 +57,6 @@ impl Options {
                 self.fail(Failure::Status, format!("the receiver answered {status}"), tries, asked, random)
             }
         }
-    }
-
-    /// What follows where the target may not be gone to.
-    pub(crate) fn refuse(&self, error: &TargetError) -> Verdict {
-        self.bury(Failure::Refused, format!("refused: {error}"))
     }
 
     /// What follows where a delivery can't be signed.
@@ -75,12 +70,7 @@ impl Options {
             return Verdict { outcome: Outcome::Postponed(delay), error: None, failure: None };
         }
         let error = "not tried any more: its receiver's host has been too slow or broken for too long";
-        self.bury(Failure::Host, error.into())
-    }
-
-    /// What follows where there is nothing left to send.
-    pub(crate) fn without_body(&self) -> Verdict {
-        self.bury(Failure::Body, "not tried: what it tells has expired".into())
+        bury(Failure::Host, error.into())
     }
 
     fn fail(
@@ -92,17 +82,26 @@ impl Options {
         random: f64,
     ) -> Verdict {
         if tries.saturating_add(1) >= self.attempts {
-            return self.bury(failure, error);
+            return bury(failure, error);
         }
         let waits = Waits { first: self.retry_delay, longest: self.max_retry_delay };
         let outcome = Outcome::Retry(waits.next(tries, asked, random));
         Verdict { outcome, error: Some(error), failure: Some(failure) }
     }
+}
 
-    fn bury(&self, failure: Failure, error: String) -> Verdict {
-        let outcome = Outcome::Dead { most: self.dead_letters, retention: self.dead_letter_retention };
-        Verdict { outcome, error: Some(error), failure: Some(failure) }
-    }
+/// What follows where the target may not be gone to.
+pub(crate) fn refuse(error: &TargetError) -> Verdict {
+    bury(Failure::Refused, format!("refused: {error}"))
+}
+
+/// What follows where there is nothing left to send.
+pub(crate) fn without_body() -> Verdict {
+    bury(Failure::Body, "not tried: what it tells has expired".into())
+}
+
+fn bury(failure: Failure, error: String) -> Verdict {
+    Verdict { outcome: Outcome::Dead, error: Some(error), failure: Some(failure) }
 }
 
 #[cfg(test)]
@@ -126,7 +125,7 @@ mod tests {
         let verdict = Options::default().judge(went, tries, 1.0);
         let is = match verdict.outcome {
             Outcome::Delivered => Is::Delivered,
-            Outcome::Dead { most: 10_000, .. } => Is::Dead,
+            Outcome::Dead => Is::Dead,
             Outcome::Retry(after) => Is::RetryIn(after.as_secs()),
             other => panic!("{other:?}"),
         };
@@ -180,7 +179,6 @@ mod tests {
         let put_off = options.put_off(options.give_up, delay);
         assert_eq!(put_off, Verdict { outcome: Outcome::Postponed(delay), error: None, failure: None });
         let given_up = options.put_off(options.give_up + Duration::from_millis(1), delay);
-        assert!(matches!(given_up.outcome, Outcome::Dead { .. }));
-        assert_eq!(given_up.failure, Some(Failure::Host));
+        assert_eq!((given_up.outcome, given_up.failure), (Outcome::Dead, Some(Failure::Host)));
     }
 }

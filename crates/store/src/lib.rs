@@ -67,7 +67,7 @@ pub use step::past::Past;
 pub use step::queue::QueueState;
 pub use step::read::{LogRead, Peek};
 pub use step::replay::ReplayError;
-pub use step::settle::{Outcome, Settled};
+pub use step::settle::{DeadLetterLimits, MAX_SETTLEMENTS, Outcome, Settled, Settlement};
 pub use step::submit::{External, Idempotency, NewJob, Retry, SubmitError, Submitted};
 pub use step::sweep::Swept;
 pub use step::{Batch, Held, Lease};

@@ -12,25 +12,20 @@ use model::webhook::DeliveryId;
 use model::wire::{AttemptView, DeadLetterFilter, DeliveryStatus};
 use model::{JobId, RunLimits, Status, Timestamp};
 use store::{
-    DeadLettersQuery, Due, DueDeliveries, DueOptions, NewJob, Outcome, ReplayError, Settled, Webhook,
-    WebhookSecret,
+    DeadLetterLimits, DeadLettersQuery, Due, DueDeliveries, DueOptions, MAX_SETTLEMENTS, NewJob, Outcome,
+    ReplayError, Settled, Settlement, Webhook, WebhookSecret,
 };
 
 const LEASE: Duration = Duration::from_mins(1);
 const DUE: DueOptions = DueOptions { most: 100, lease: LEASE, longest_body: 1 << 20 };
 const KEPT: Duration = Duration::from_mins(10);
+const MANY: DeadLetterLimits = DeadLetterLimits { most: 1000, retention: KEPT };
 
 fn told(urls: &[&str]) -> NewJob {
     let webhook = |url: &&str| Webhook { url: (*url).to_owned(), secret: WebhookSecret::Owner };
     // All in one partition.
     let limits = RunLimits { fleet: Some(1), per_owner: None };
     NewJob { webhooks: urls.iter().map(webhook).collect(), limits, ..new_job() }
-}
-
-/// A dead letter, one of at most three in each partition.
-async fn dead(bench: &Bench) -> Outcome {
-    let partitions = u32::try_from(bench.store.partitions().await.unwrap().count()).unwrap();
-    Outcome::Dead { most: 3 * partitions, retention: KEPT }
 }
 
 /// A job that has failed, and is to be told of.
@@ -52,8 +47,17 @@ async fn one(bench: &Bench, id: JobId) -> Due {
 }
 
 async fn settle(bench: &Bench, due: &Due, outcome: Outcome) {
-    let settled = bench.at().settle(due.id, due.token, outcome, Some(&attempt(bench, 500))).await.unwrap();
-    assert_eq!(settled, Settled::Yes);
+    assert_eq!(write(bench, &[settlement(bench, due, outcome)]).await, [Settled::Yes]);
+}
+
+fn settlement(bench: &Bench, due: &Due, outcome: Outcome) -> Settlement {
+    Settlement { id: due.id, token: due.token, outcome, attempt: Some(attempt(bench, 500)) }
+}
+
+/// Writes them together.
+async fn write(bench: &Bench, settlements: &[Settlement]) -> Vec<Settled> {
+    let partition = settlements[0].id.job.partition();
+    bench.at().settle(partition, settlements, MANY).await.unwrap()
 }
 
 fn attempt(bench: &Bench, status: u16) -> AttemptView {
@@ -115,8 +119,8 @@ on_both!(a_claim_is_a_couriers_own_until_its_lease_ends, bench, {
     let second = due(&bench, id).await.deliveries;
     assert_eq!(second.len(), 2);
     for (old, new) in first.deliveries.iter().zip(&second) {
-        let settled = bench.at().settle(old.id, old.token, Outcome::Delivered, None).await.unwrap();
-        assert_eq!(settled, Settled::Lost, "too late");
+        let settled = write(&bench, &[settlement(&bench, old, Outcome::Delivered)]).await;
+        assert_eq!(settled, [Settled::Lost], "too late");
         for _ in 0..2 {
             settle(&bench, new, Outcome::Delivered).await;
         }
@@ -154,11 +158,84 @@ on_both!(a_failed_one_comes_again_and_a_postponed_one_counts_no_try, bench, {
     bench.nothing_grows().await;
 });
 
+on_both!(many_are_settled_in_one_step_and_each_by_its_own_claim, bench, {
+    let urls = ["https://a.example/1", "https://a.example/2", "https://a.example/3", "https://a.example/4"];
+    let id = ended(&bench, &urls).await;
+    let late = due(&bench, id).await.deliveries.remove(2);
+    bench.pass(60);
+    let all = due(&bench, id).await.deliveries;
+    let other = ended(&bench, &["https://a.example/"]).await;
+    let lone = one(&bench, other).await;
+    let gone = Due { id: DeliveryId { number: 7, ..lone.id }, ..lone.clone() };
+    let after = Duration::from_secs(5);
+    let together = [
+        settlement(&bench, &all[0], Outcome::Delivered),
+        settlement(&bench, &late, Outcome::Delivered),
+        settlement(&bench, &all[1], Outcome::Retry(after)),
+        settlement(&bench, &gone, Outcome::Delivered),
+        settlement(&bench, &all[2], Outcome::Dead),
+        settlement(&bench, &lone, Outcome::Delivered),
+        Settlement { attempt: None, ..settlement(&bench, &all[3], Outcome::Postponed(after / 5)) },
+    ];
+    use Settled::{Lost, Yes};
+    let expected = [Yes, Lost, Yes, Lost, Yes, Yes, Yes];
+    assert_eq!(write(&bench, &together).await, expected);
+    let told = bench.store.deliveries(id).await.unwrap();
+    // The reply was lost: all are sent again, or some.
+    for (settlement, expected) in together.iter().zip(expected) {
+        assert_eq!(write(&bench, std::slice::from_ref(settlement)).await, [expected]);
+    }
+    assert_eq!(write(&bench, &together).await, expected);
+    assert_eq!(bench.store.deliveries(id).await.unwrap(), told, "a repeat changes nothing");
+
+    let stands: Vec<_> = told.iter().map(|one| (one.status, one.attempts.len(), one.due_at)).collect();
+    let at = |after: Duration| Some(Timestamp::from_millis(bench.now).plus(after));
+    let expected = [
+        (DeliveryStatus::Delivered, 1, None),
+        (DeliveryStatus::Pending, 1, at(after)),
+        (DeliveryStatus::Dead, 1, None),
+        (DeliveryStatus::Pending, 0, at(after / 5)),
+    ];
+    assert_eq!(stands, expected);
+    assert_eq!(keys(&bench, &format!("body:{other}")).await, 0);
+    assert_eq!(keys(&bench, &format!("body:{id}")).await, 1);
+    let depth = bench.store.due_depth(id.partition()).await.unwrap();
+    assert_eq!(depth, (2, at(after / 5)), "those that are over are due no more");
+    bench.pass(5);
+    let left = due(&bench, id).await.deliveries;
+    let stand: Vec<_> = left.iter().map(|due| (due.id, due.tries)).collect();
+    assert_eq!(stand, [(all[3].id, 0), (all[1].id, 1)]);
+    // The last ones of a job, together: its dead letter keeps the body.
+    let together: Vec<_> = left.iter().map(|due| settlement(&bench, due, Outcome::Delivered)).collect();
+    assert_eq!(write(&bench, &together).await, [Yes, Yes]);
+    bench.at().replay(all[2].id, &owner()).await.unwrap();
+    settle(&bench, &one(&bench, id).await, Outcome::Delivered).await;
+    assert_eq!(keys(&bench, "body:").await, 0);
+    assert_eq!(bench.store.due_depth(id.partition()).await.unwrap(), (0, None));
+});
+
+on_both!(more_than_a_step_takes_are_settled_in_several, bench, {
+    let mut first = None;
+    for _ in 0..=MAX_SETTLEMENTS {
+        first.get_or_insert(ended(&bench, &["https://a.example/"]).await);
+    }
+    let partition = first.unwrap().partition();
+    let mut together = Vec::new();
+    for claimed in [MAX_SETTLEMENTS, 1] {
+        let due = bench.at().due(partition, token(), &DUE).await.unwrap().deliveries;
+        assert_eq!(due.len(), claimed);
+        together.extend(due.iter().map(|due| settlement(&bench, due, Outcome::Delivered)));
+    }
+    assert_eq!(write(&bench, &together).await, [Settled::Yes; MAX_SETTLEMENTS + 1]);
+    assert_eq!(bench.store.due_depth(partition).await.unwrap(), (0, None));
+    assert_eq!(bench.at().settle(partition, &[], MANY).await.unwrap(), []);
+});
+
 on_both!(a_body_stays_until_the_last_target_has_it, bench, {
     let id = ended(&bench, &["https://a.example/1", "https://a.example/2", "https://a.example/3"]).await;
     let all = due(&bench, id).await.deliveries;
     settle(&bench, &all[0], Outcome::Delivered).await;
-    settle(&bench, &all[1], dead(&bench).await).await;
+    settle(&bench, &all[1], Outcome::Dead).await;
     settle(&bench, &all[2], Outcome::Delivered).await;
     assert!(bench.store.delivery_body(all[1].id).await.unwrap().is_some(), "a dead letter may be replayed");
     bench.store.delete(id, &owner()).await.unwrap();
@@ -178,7 +255,7 @@ on_both!(dead_letters_are_listed_replayed_capped_and_expire, bench, {
         let id = ended(&bench, &["https://a.example/"]).await;
         first.get_or_insert(id);
         let due = one(&bench, id).await;
-        settle(&bench, &due, Outcome::Dead { most: 1000, retention: KEPT }).await;
+        settle(&bench, &due, Outcome::Dead).await;
         ids.push(due.id);
         // Two of them in the same millisecond.
         bench.pass(u64::from(ids.len() != 2));
@@ -216,7 +293,11 @@ on_both!(dead_letters_are_listed_replayed_capped_and_expire, bench, {
 
     let id = ended(&bench, &["https://a.example/"]).await;
     let due = one(&bench, id).await;
-    settle(&bench, &due, dead(&bench).await).await;
+    let partitions = u32::try_from(bench.store.partitions().await.unwrap().count()).unwrap();
+    // Three in each partition.
+    let few = DeadLetterLimits { most: 3 * partitions, ..MANY };
+    let dead = settlement(&bench, &due, Outcome::Dead);
+    assert_eq!(bench.at().settle(id.partition(), &[dead], few).await.unwrap(), [Settled::Yes]);
     let left: Vec<_> = page(None, 10).await.letters.iter().map(|letter| letter.id).collect();
     assert_eq!(left, [due.id, ids[4], ids[3]], "the oldest go first");
     assert!(bench.store.delivery(ids[1]).await.unwrap().is_none());
@@ -231,7 +312,7 @@ on_both!(dead_letters_are_chosen_by_url_and_time, bench, {
         let url = format!("https://{}.example/{number}", if number % 2 == 0 { "even" } else { "odd" });
         let id = ended(&bench, &[&url]).await;
         let due = one(&bench, id).await;
-        settle(&bench, &due, Outcome::Dead { most: 1000, retention: KEPT }).await;
+        settle(&bench, &due, Outcome::Dead).await;
         ids.push(due.id);
         bench.pass(10);
     }

@@ -46,6 +46,7 @@ pub const FIGURES: &[Figure] = &[
     figure("bare_cpu_per_post", "us", None),
     figure("courier_cpu_per_delivery", "us", None),
     figure("courier_redis_cpu_per_delivery", "us", None),
+    figure("courier_steps_per_delivery", "commands", None),
     figure("good_delivery_p99_beside_bad", "ms", Some(Target::AtMost(1000.0))),
     figure("idle_start", "ms", Some(Target::AtMost(20.0))),
     figure("memory_per_finished_job", "bytes", None),

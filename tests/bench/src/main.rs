@@ -58,6 +58,8 @@ enum Only {
     Appends,
     /// Streams and events
     Streams,
+    /// Webhooks through a courier
+    Webhooks,
 }
 
 #[derive(Subcommand)]
@@ -141,6 +143,9 @@ async fn main() -> anyhow::Result<()> {
             run(jobs, finished, &mut record).await?;
             beside::measure(bad, &mut record).await?;
         }
+        if part(Only::Webhooks) {
+            webhooks::measure(jobs, &mut record).await?;
+        }
         if part(Only::Appends) {
             appends::measure(jobs, args.valkey.as_deref(), &mut record).await?;
             outputs::measure(&mut record).await?;
@@ -165,8 +170,7 @@ async fn run(jobs: usize, finished: usize, record: &mut Record) -> anyhow::Resul
     submissions::over_http(&scene, jobs, record).await?;
     jobs::through_a_worker(&scene, record).await?;
     jobs::asked_of_redis(&scene, jobs / 10, record).await?;
-    memory::measure(&scene, finished, record).await?;
-    webhooks::measure(&scene, jobs, record).await
+    memory::measure(&scene, finished, record).await
 }
 
 fn show(sums: &[Sum]) {

@@ -63,6 +63,17 @@ pub async fn processor(redis: &mut MultiplexedConnection) -> anyhow::Result<f64>
     Ok(seconds.sum::<f64>() * 1e6)
 }
 
+/// How many steps Redis was asked for.
+pub async fn steps(redis: &mut MultiplexedConnection) -> anyhow::Result<f64> {
+    let info: String = cmd("INFO").arg("commandstats").query_async(redis).await?;
+    let calls = info.lines().filter_map(|line| {
+        let (name, rest) = line.split_once(":calls=")?;
+        let is_step = matches!(name, "cmdstat_eval" | "cmdstat_evalsha");
+        is_step.then(|| rest.split(',').next()?.parse::<f64>().ok()).flatten()
+    });
+    Ok(calls.sum())
+}
+
 /// The task whose handler does nothing.
 pub fn task() -> TaskName {
     "empty".parse().expect("a good name")

@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use rustix::time::{ClockId, clock_gettime};
 use service::stop::Shutdown;
 use store::{NewJob, Options, Store, Submitted, Target, Webhook, WebhookSecret};
+use testkit::redis::RedisServer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
@@ -22,25 +23,29 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use crate::figure::Record;
-use crate::scene::{Scene, new_job};
+use crate::scene::{new_job, processor, steps};
 
 /// How many requests are under way at once, as many as a courier has for one host.
 const AT_ONCE: u32 = 32;
 /// How many callers make jobs that end.
 const CALLERS: usize = 64;
 
-/// `jobs` deliveries, and as many bare POSTs.
-pub async fn measure(scene: &Scene, jobs: usize, record: &mut Record) -> anyhow::Result<()> {
+/// `jobs` deliveries, on a server of its own, and as many bare POSTs.
+pub async fn measure(jobs: usize, record: &mut Record) -> anyhow::Result<()> {
+    let server = RedisServer::builder().append_only(false).start().await;
+    let store = Store::new(Options::new(Target::parse(&server.url())?));
+    let mut redis = server.client().await;
     let receiver = Receiver::start().await?;
-    end_jobs(scene, jobs, &receiver.url).await?;
-    let redis_before = scene.cpu().await?;
-    let courier = start(&["courier", "--url", &scene.server.url()])?;
+    end_jobs(&store, jobs, &receiver.url).await?;
+    let (redis_before, steps_before) = (processor(&mut redis).await?, steps(&mut redis).await?);
+    let courier = start(&["courier", "--url", &server.url()])?;
     let (rate, body) = receiver.take(jobs).await?;
     // What came last is written, too, before it ends.
     let cpu = finish(courier).await?;
     record.add("courier_deliveries", rate);
     record.add("courier_cpu_per_delivery", cpu / jobs as f64);
-    record.add("courier_redis_cpu_per_delivery", (scene.cpu().await? - redis_before) / jobs as f64);
+    record.add("courier_redis_cpu_per_delivery", (processor(&mut redis).await? - redis_before) / jobs as f64);
+    record.add("courier_steps_per_delivery", (steps(&mut redis).await? - steps_before) / jobs as f64);
 
     let receiver = Receiver::start().await?;
     let (count, url) = (jobs.to_string(), receiver.url.clone());
@@ -53,12 +58,12 @@ pub async fn measure(scene: &Scene, jobs: usize, record: &mut Record) -> anyhow:
 }
 
 /// Jobs that have ended, and are to be told to `url`.
-async fn end_jobs(scene: &Scene, jobs: usize, url: &str) -> anyhow::Result<()> {
+async fn end_jobs(store: &Store, jobs: usize, url: &str) -> anyhow::Result<()> {
     let webhooks = vec![Webhook { url: url.to_owned(), secret: WebhookSecret::Owner }];
     let job = NewJob { webhooks, ..new_job() };
     let mut callers = JoinSet::new();
     for caller in 0..CALLERS {
-        let (store, job) = (scene.store.clone(), job.clone());
+        let (store, job) = (store.clone(), job.clone());
         callers.spawn(async move {
             for _ in (caller..jobs).step_by(CALLERS) {
                 let (Submitted::Created(id) | Submitted::Replayed(id)) = store.submit(&job).await?;
@@ -79,7 +84,7 @@ pub async fn deliver(url: &str) -> anyhow::Result<()> {
         store: Store::new(Options::new(Target::parse(url)?)),
         options: courier::Options { per_host: AT_ONCE, ..courier::Options::default() },
         rules: TargetRules::new(vec!["127.0.0.0/8".parse::<Allow>()?]),
-        secrets: Secrets { owners: [(owner, vec![secret])].into(), ..Secrets::default() },
+        secrets: Secrets { owners: [(owner, [secret].into())].into(), ..Secrets::default() },
         authorities: Authorities::default(),
         lookup: Arc::new(SystemLookup::default()),
         metrics: CourierMetrics::default(),

@@ -96,6 +96,22 @@ fn only_a_quick_host_is_waited_for() {
 }
 
 #[test]
+fn a_host_with_many_places_may_stand_still_for_a_moment() {
+    let (mut gate, mut now) = gate();
+    for _ in 0..8 {
+        fill(&mut gate, now);
+        gate.leave(now, Ended::Took(MS), 0.5);
+    }
+    fill(&mut gate, now);
+    now += 100 * MS;
+    assert_eq!(gate.enter(now, 79), Entry::Wait, "all eight may end at once");
+    assert_eq!(gate.enter(now, 80), Entry::Later);
+    assert!(gate.later(now, 80, 0.5) < Duration::from_secs(2));
+    now += 901 * MS;
+    assert_eq!(gate.enter(now, 0), Entry::Later, "it hasn't answered for longer than anybody waits");
+}
+
+#[test]
 fn a_slow_past_is_forgiven() {
     let (mut gate, now) = gate();
     gate.enter(now, 0);

@@ -186,7 +186,7 @@ pub fn options() -> Options {
 }
 
 pub fn secrets(texts: &[&str]) -> Secrets {
-    let secrets: Vec<Secret> = texts.iter().map(|text| text.parse().unwrap()).collect();
+    let secrets: Arc<[Secret]> = texts.iter().map(|text| text.parse().unwrap()).collect();
     Secrets { keys: keys(), owners: BTreeMap::from([(owner(), secrets)]) }
 }
 

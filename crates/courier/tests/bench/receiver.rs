@@ -13,6 +13,7 @@ use axum::http::{HeaderMap, Uri};
 use axum::response::{IntoResponse, Response};
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
@@ -50,6 +51,8 @@ struct Desk {
     most_open: AtomicUsize,
     /// Messages of which a second request came while the first was being answered.
     twice: Mutex<Vec<String>>,
+    /// Whether answers are held back.
+    is_holding: watch::Sender<bool>,
 }
 
 /// A receiver that answers as the test says.
@@ -74,7 +77,19 @@ impl Receiver {
     pub async fn scripted(
         answer: impl Fn(usize, &Got) -> (Duration, Response) + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::at("127.0.0.1:0", answer).await
+    }
+
+    /// Answers request number n, from 0, by a status, whichever host of this machine it came for: see [`Self::url_at`].
+    pub async fn everywhere(answer: impl Fn(usize) -> u16 + Send + Sync + 'static) -> Self {
+        Self::at("0.0.0.0:0", move |n, _| (Duration::ZERO, status(answer(n)).into_response())).await
+    }
+
+    async fn at(
+        address: &str,
+        answer: impl Fn(usize, &Got) -> (Duration, Response) + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
         let addr = listener.local_addr().unwrap();
         let desk = Arc::new(Desk {
             answer: Box::new(answer),
@@ -82,6 +97,7 @@ impl Receiver {
             open: Mutex::default(),
             most_open: AtomicUsize::new(0),
             twice: Mutex::default(),
+            is_holding: watch::Sender::new(false),
         });
         let router =
             Router::new().fallback(take).layer(DefaultBodyLimit::disable()).with_state(Arc::clone(&desk));
@@ -91,7 +107,22 @@ impl Receiver {
     }
 
     pub fn url(&self) -> String {
-        format!("http://{}/hook?a=b", self.addr)
+        self.url_at(1)
+    }
+
+    /// The same, as another host of this machine, of a receiver that is [`Self::everywhere`].
+    pub fn url_at(&self, host: u8) -> String {
+        format!("http://127.0.0.{host}:{}/hook?a=b", self.addr.port())
+    }
+
+    /// Holds answers back from now on.
+    pub fn hold(&self) {
+        self.desk.is_holding.send_replace(true);
+    }
+
+    /// Gives those that are held back, and all others.
+    pub fn let_go(&self) {
+        self.desk.is_holding.send_replace(false);
     }
 
     pub fn got(&self) -> Vec<Got> {
@@ -140,6 +171,8 @@ async fn take(State(desk): State<Arc<Desk>>, uri: Uri, headers: HeaderMap, body:
     };
     let (after, response) = (desk.answer)(n, &got);
     sleep(after).await;
+    // The desk outlives all that are answered at it.
+    let _ = desk.is_holding.subscribe().wait_for(|is_holding| !is_holding).await;
     desk.open.lock().remove(&id);
     response
 }

@@ -16,10 +16,12 @@ end
 
 local reply = { -1 }
 local function give(id, fields)
-  local body = prefix .. 'body:' .. job_of(id)
-  local length = redis.call('STRLEN', body)
+  -- A byte more than is given shows that there is more.
+  local key = prefix .. 'body:' .. job_of(id)
+  local body = redis.call('GETRANGE', key, 0, int(longest))
+  local length = #body <= longest and #body or redis.call('STRLEN', key)
   reply[#reply + 1] = { id, fields[1], fields[2], fields[3], fields[4], fields[5], fields[6], fields[7],
-    length, length <= longest and redis.call('GET', body) or '' }
+    length, length <= longest and body or '' }
 end
 
 local before = redis.call('GET', claim)
@@ -29,19 +31,23 @@ if before then
     if fields[8] == token then give(id, fields) end
   end
 else
-  local taken = {}
+  local until_when, taken, times = int(now + lease), {}, {}
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', int(now), 'LIMIT', 0, int(most))) do
     local fields = ask(id)
     if fields[9] == 'pending' then
-      redis.call('ZADD', due, int(now + lease), id)
       redis.call('HSET', prefix .. 'delivery:' .. id, 'token', token)
       give(id, fields)
       taken[#taken + 1] = id
+      times[#times + 1] = until_when
+      times[#times + 1] = id
     else
       redis.call('ZREM', due, id)
     end
   end
-  if #taken > 0 then redis.call('SET', claim, table.concat(taken, ' '), 'PX', int(lease)) end
+  if #taken > 0 then
+    redis.call('ZADD', due, unpack(times))
+    redis.call('SET', claim, table.concat(taken, ' '), 'PX', int(lease))
+  end
 end
 local first = redis.call('ZRANGE', due, 0, 0, 'WITHSCORES')
 if first[2] then

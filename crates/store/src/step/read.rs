@@ -1,6 +1,5 @@
 //! read: a job's state, and pages of logs.
 
-use std::collections::HashMap;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -127,7 +126,7 @@ fn read_fields(job: JobId, value: Value) -> Result<Option<Job>, StoreError> {
 /// A job as its deliveries tell it: each field's name, length and bytes.
 pub(super) fn read_told(job: JobId, told: &[u8]) -> Result<Job, StoreError> {
     let bad = || unreadable(&"a delivery's body");
-    let (mut fields, mut rest) = (HashMap::new(), told);
+    let (mut fields, mut rest) = (Vec::with_capacity(JOB_FIELDS.len()), told);
     while !rest.is_empty() {
         let end = rest.iter().position(|&byte| byte == b'\n').ok_or_else(bad)?;
         let (head, after) = rest.split_at(end);
@@ -137,7 +136,7 @@ pub(super) fn read_told(job: JobId, told: &[u8]) -> Result<Job, StoreError> {
         let (value, after) =
             after.get(1..).and_then(|after| after.split_at_checked(length)).ok_or_else(bad)?;
         if let Some(known) = JOB_FIELDS.iter().find(|known| **known == name) {
-            fields.insert(*known, String::from_utf8_lossy(value).into_owned());
+            fields.push((*known, String::from_utf8_lossy(value).into_owned()));
         }
         rest = after;
     }
@@ -225,11 +224,12 @@ const JOB_FIELDS: &[&str] = &[
     "disconnectMs",
 ];
 
-struct Fields(HashMap<&'static str, String>);
+/// Few enough to be looked for one by one.
+struct Fields(Vec<(&'static str, String)>);
 
 impl Fields {
     fn text(&self, name: &str) -> &str {
-        self.0.get(name).map(String::as_str).unwrap_or_default()
+        self.0.iter().find(|(known, _)| *known == name).map(|(_, text)| &**text).unwrap_or_default()
     }
 
     fn parse<T: std::str::FromStr>(&self, name: &str) -> Result<T, StoreError> {

@@ -19,13 +19,14 @@ local DELIVERY_TTL = 14 * 24 * 3600 * 1000
 local function deliver(prefix, job, now)
   local targets = redis.call('HGET', job.key, 'webhooks')
   if not targets then return end
+  local _, count = string.gsub(targets, '%S+ %S+', '')
   local number = 0
   for url, secret in string.gmatch(targets, '(%S+) (%S+)') do
     number = number + 1
     local id = job.id .. '.' .. number
     redis.call('HSET', prefix .. 'delivery:' .. id, 'owner', job.owner, 'url', url, 'secret', secret,
       'webhookId', string.format('%s.%d-%s', job.id, job.seq, job.mark), 'status', 'pending', 'createdAt', int(job.at),
-      'since', int(now), 'tries', '0', 'dueAt', int(now))
+      'since', int(now), 'tries', '0', 'dueAt', int(now), 'targets', int(count))
     redis.call('PEXPIRE', prefix .. 'delivery:' .. id, int(DELIVERY_TTL))
     redis.call('ZADD', prefix .. 'due', int(now), id)
   end

@@ -1,21 +1,27 @@
 -- What becomes of a delivery that is over.
 
--- Forgets what a job's deliveries sent, unless one of them is still to be sent, or may be sent again.
+-- Whether a job's body is needed: whether one of its deliveries, of which one is over, is still to be sent, or may be sent again.
+-- `targets` is how many it has, as the one that is over knows it.
 local MAX_TARGETS = 8
-local function free_body(prefix, job_id)
-  for number = 1, MAX_TARGETS do
+local function is_needed(prefix, job_id, targets)
+  targets = tonumber(targets) or MAX_TARGETS
+  -- The only one is the one that is over.
+  if targets == 1 then return false end
+  for number = 1, targets do
     local status = redis.call('HGET', prefix .. 'delivery:' .. job_id .. '.' .. number, 'status')
-    if status == 'pending' or status == 'dead' then return end
+    if status == 'pending' or status == 'dead' then return true end
   end
-  redis.call('DEL', prefix .. 'body:' .. job_id)
+  return false
 end
 
 local function job_of(id) return string.match(id, '^(.*)%.%d+$') end
 
 -- Forgets a dead letter.
 local function forget(prefix, id)
-  redis.call('DEL', prefix .. 'delivery:' .. id)
-  free_body(prefix, job_of(id))
+  local key = prefix .. 'delivery:' .. id
+  local targets = redis.call('HGET', key, 'targets')
+  redis.call('DEL', key)
+  if not is_needed(prefix, job_of(id), targets) then redis.call('DEL', prefix .. 'body:' .. job_of(id)) end
 end
 
 -- A dead letter more; the oldest beyond `most`, and those that are too old, are forgotten.
@@ -37,12 +43,12 @@ local function bury(prefix, owner, id, now, most, retention)
   end
 end
 
--- What a courier learned of an attempt (JSON); the newest are kept.
+-- What couriers learned of attempts (JSON, a line each), and of one more; the newest are kept.
 local HISTORY_MAX = 20
-local function remember(key, attempt)
-  local history = redis.call('HGET', key, 'history') or ''
+local function with_attempt(history, attempt)
+  if history == '' then return attempt end
   local lines = {}
   for line in string.gmatch(history, '[^\n]+') do lines[#lines + 1] = line end
   lines[#lines + 1] = attempt
-  redis.call('HSET', key, 'history', table.concat(lines, '\n', math.max(1, #lines - HISTORY_MAX + 1)))
+  return table.concat(lines, '\n', math.max(1, #lines - HISTORY_MAX + 1))
 end
