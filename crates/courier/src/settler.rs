@@ -122,7 +122,7 @@ impl Writer {
         for (Settlement { id, outcome, .. }, settled) in settlements.iter().zip(settled) {
             match (settled, outcome) {
                 (Settled::Yes, Outcome::Retry(after) | Outcome::Postponed(after)) => {
-                    self.alarm.set(now + *after)
+                    self.alarm.set(now + *after);
                 }
                 (Settled::Yes, _) => {}
                 (Settled::Lost, _) => tracing::debug!(delivery = %id, "another courier has it meanwhile"),

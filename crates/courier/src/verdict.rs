@@ -127,7 +127,7 @@ mod tests {
             Outcome::Delivered => Is::Delivered,
             Outcome::Dead => Is::Dead,
             Outcome::Retry(after) => Is::RetryIn(after.as_secs()),
-            other => panic!("{other:?}"),
+            other @ Outcome::Postponed(_) => panic!("{other:?}"),
         };
         assert_eq!((is, verdict.error.as_deref().unwrap_or_default()), (expected, says), "{went:?}");
         assert_eq!(verdict.failure.is_none(), says.is_empty());

@@ -159,6 +159,7 @@ on_both!(a_failed_one_comes_again_and_a_postponed_one_counts_no_try, bench, {
 });
 
 on_both!(many_are_settled_in_one_step_and_each_by_its_own_claim, bench, {
+    use Settled::{Lost, Yes};
     let urls = ["https://a.example/1", "https://a.example/2", "https://a.example/3", "https://a.example/4"];
     let id = ended(&bench, &urls).await;
     let late = due(&bench, id).await.deliveries.remove(2);
@@ -177,7 +178,6 @@ on_both!(many_are_settled_in_one_step_and_each_by_its_own_claim, bench, {
         settlement(&bench, &lone, Outcome::Delivered),
         Settlement { attempt: None, ..settlement(&bench, &all[3], Outcome::Postponed(after / 5)) },
     ];
-    use Settled::{Lost, Yes};
     let expected = [Yes, Lost, Yes, Lost, Yes, Yes, Yes];
     assert_eq!(write(&bench, &together).await, expected);
     let told = bench.store.deliveries(id).await.unwrap();

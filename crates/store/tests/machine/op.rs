@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use model::report::Percent;
-use model::{ErrorCode, Json, Priority, Report, RunLimits, Token};
+use model::{ErrorCode, Json, Priority, Report, Token};
 use proptest::prelude::*;
 use store::{End, External, Idempotency, NewJob, Retry};
 
