@@ -26,7 +26,7 @@ if #ARGV >= 9 then
     write_events(job, prefix .. 'log:' .. id, prefix .. 'live:' .. id, now, entries)
     -- What else the events changed is saved with the end.
     call('HSET', job.key, 'batch', int(batch))
-    if ARGV[11] ~= '' then call('HSET', job.key, 'progress', ARGV[11], 'message', ARGV[12]) end
+    if ARGV[11] ~= '' and #entries > 0 then call('HSET', job.key, 'progress', ARGV[11], 'message', ARGV[12]) end
   end
 end
 if how == 'completed' then
