@@ -1,5 +1,4 @@
 //! What a publication costs the reader of a live connection: from RESP3 to who listens.
-#![expect(missing_docs, reason = "benchmarks")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
