@@ -5,6 +5,9 @@
 
 mod api;
 mod bells;
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod bench;
 mod body;
 mod carrier;
 mod header;

@@ -101,9 +101,14 @@ impl Record {
         self.0.entry(name).or_default().push(value);
     }
 
-    /// The newest sample of `name`.
+    /// The newest sample of `name`, which there is.
     pub fn last(&self, name: &str) -> f64 {
         *self.0[name].last().expect("a figure that is there has a sample")
+    }
+
+    /// Whether there is a sample of `name`.
+    pub fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
     }
 
     /// What all figures came to that were measured.

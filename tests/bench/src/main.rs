@@ -8,7 +8,9 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use measure::figure::{Record, Sum};
 use measure::scene::Scene;
+use measure::streams::FlowName;
 use measure::streams::crowd::{self, Carrier};
+use measure::streams::profile::{self, Profiled};
 use measure::{appends, bare, beside, jobs, memory, outputs, streams, submissions, webhooks, worker};
 use serde_json::json;
 
@@ -39,6 +41,9 @@ struct Args {
     /// The program of Valkey 9.1, on which an event's cost is measured too
     #[arg(long)]
     valkey: Option<PathBuf>,
+    /// Of the streams, only one flow of events
+    #[arg(long, value_enum)]
+    flow: Option<FlowName>,
     /// Leave it to the system on which cores the servers of streams run
     #[arg(long)]
     free: bool,
@@ -64,6 +69,15 @@ enum Only {
 
 #[derive(Subcommand)]
 enum Role {
+    /// Records where a gateway's processor time goes, with Linux' perf
+    Profile {
+        /// What it has to do meanwhile
+        #[arg(value_enum)]
+        what: Profiled,
+        /// Where perf's recording goes
+        #[arg(long)]
+        recording: PathBuf,
+    },
     /// What is measured: a worker with an empty handler
     #[command(hide = true)]
     Worker {
@@ -119,7 +133,7 @@ async fn main() -> anyhow::Result<()> {
         Some(Role::StreamCrowd { address, paths, carrier }) => {
             return crowd::gather(&address, &paths, carrier);
         }
-        None => {}
+        Some(Role::Profile { .. }) | None => {}
     }
     let (runs, jobs, finished) =
         if args.short { (1, 200, 200) } else { (args.runs.max(1), args.jobs.max(1000), FINISHED) };
@@ -129,6 +143,9 @@ async fn main() -> anyhow::Result<()> {
         let time = Duration::from_secs(args.seconds.max(1));
         streams::Size { streams: args.streams, logs: args.logs, time, pin: !args.free }
     };
+    if let Some(Role::Profile { what, recording }) = &args.role {
+        return profile::record(*what, size, recording).await;
+    }
     if args.valkey.is_none() && args.only.is_none_or(|only| only == Only::Appends) {
         eprintln!("no Valkey (--valkey): its figures are left out");
     }
@@ -151,7 +168,7 @@ async fn main() -> anyhow::Result<()> {
             outputs::measure(&mut record).await?;
         }
         if part(Only::Streams) {
-            streams::measure(size, &mut record).await?;
+            streams::measure(size, args.flow, &mut record).await?;
         }
     }
     let sums = record.sums();

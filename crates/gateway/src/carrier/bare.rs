@@ -85,25 +85,29 @@ impl<T: AsyncRead + AsyncWrite + Unpin> BareStream<T> {
         Poll::Pending
     }
 
-    /// Asks the stream for what there is, and offers it to the socket; pending when that is nothing.
-    fn poll_more(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let (mut pieces, mut size, mut counted) = (Pieces::new(), 0, 0);
+    /// Asks the stream for what there is, and offers it to the socket; pending when that is nothing. Whether the stream may have
+    /// more: where it doesn't, it knows already whom to wake.
+    fn poll_more(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let (mut pieces, mut size, mut counted, mut more) = (Pieces::new(), 0, 0, true);
         let mut this = self.as_mut().project();
         while size < TOGETHER && !*this.over {
             match this.stream.as_mut().poll_pieces(cx, &mut pieces) {
                 Poll::Ready(more) => *this.over = !more,
                 Poll::Pending if pieces.is_empty() => return Poll::Pending,
-                Poll::Pending => break,
+                Poll::Pending => {
+                    more = false;
+                    break;
+                }
             }
             size += pieces[counted..].iter().map(Bytes::len).sum::<usize>();
             counted = pieces.len();
         }
         if this.head.is_none() && size + AROUND <= SMALL {
-            self.write_small(cx, &pieces, size)
+            self.write_small(cx, &pieces, size)?;
         } else {
             self.put(pieces, size);
-            Poll::Ready(Ok(()))
         }
+        Poll::Ready(Ok(more))
     }
 
     /// Writes a chunk at once; what the socket doesn't take is left.
@@ -112,7 +116,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> BareStream<T> {
         cx: &mut Context<'_>,
         pieces: &Pieces,
         size: usize,
-    ) -> Poll<io::Result<()>> {
+    ) -> io::Result<()> {
         let this = self.project();
         let mut chunk = SmallVec::<[u8; SMALL]>::new();
         if size > 0 {
@@ -131,7 +135,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> BareStream<T> {
         if written < chunk.len() {
             this.left.push_back(Bytes::copy_from_slice(&chunk[written..]));
         }
-        Poll::Ready(Ok(()))
+        Ok(())
     }
 
     /// Puts a chunk, and the head before it, to what is left.
@@ -184,8 +188,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Future for BareStream<T> {
     type Output = io::Result<()>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // Once is enough: what is pending stays so while this goes on, or wakes it.
+        if self.as_mut().poll_gone(cx).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        let mut more = true;
         loop {
-            if self.stream.is_cut() || self.as_mut().poll_gone(cx).is_ready() {
+            if self.stream.is_cut() {
                 return Poll::Ready(Ok(()));
             }
             if self.as_mut().poll_left(cx)?.is_pending() {
@@ -194,7 +203,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Future for BareStream<T> {
             if self.over {
                 return Pin::new(self.project().socket).poll_shutdown(cx);
             }
-            ready!(self.as_mut().poll_more(cx))?;
+            if !more {
+                return Poll::Pending;
+            }
+            more = ready!(self.as_mut().poll_more(cx))?;
         }
     }
 }

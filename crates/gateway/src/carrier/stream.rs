@@ -227,7 +227,7 @@ impl EventStream {
                     Poll::Ready(false)
                 }
             },
-            Source::Log(follow) => {
+            Source::Log(follow) => loop {
                 if let Some(woken) = this.woken.as_mut().as_pin_mut() {
                     if woken.poll(cx).is_pending() {
                         return Poll::Pending;
@@ -240,23 +240,20 @@ impl EventStream {
                         let mut any = false;
                         let told = frames.into_iter().filter_map(|told| (this.words)(told.bytes));
                         out.extend(told.inspect(|_| any = true));
-                        Poll::Ready(any)
+                        return Poll::Ready(any);
                     }
-                    Next::Wait(woken) => {
-                        this.woken.set(Some(woken));
-                        Poll::Ready(false)
-                    }
+                    Next::Wait(woken) => this.woken.set(Some(woken)),
                     Next::End => {
                         *this.source = Source::Over;
-                        Poll::Ready(false)
+                        return Poll::Ready(false);
                     }
                     Next::Gone => {
                         out.extend([Bytes::from_static(b": the job is gone\n")]);
                         *this.source = Source::Over;
-                        Poll::Ready(true)
+                        return Poll::Ready(true);
                     }
                 }
-            }
+            },
         }
     }
 }

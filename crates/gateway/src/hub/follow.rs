@@ -52,36 +52,21 @@ impl Follow {
 
     /// What comes next.
     pub(crate) fn next(&mut self) -> Next {
-        let mut taken = self.take();
-        if let Taken::Wait(mut wait) = taken {
-            loop {
-                // What happens between the question and the waiting must wake it too: wait first, then ask again.
-                let woken = self.node.woken(wait);
-                taken = self.take();
-                match taken {
-                    Taken::Wait(again) if again == wait => {
-                        if wait == WaitFor::Read {
-                            self.node.read_what_is_wanted();
-                        }
-                        return Next::Wait(woken);
-                    }
-                    Taken::Wait(other) => wait = other,
-                    _ => break,
-                }
-            }
+        let Some(seat) = &mut self.seat else { return Next::End };
+        let mut core = self.node.core.lock();
+        let wait = match core.take(seat, BUDGET) {
+            Taken::Frames(frames) => return Next::Frames(frames),
+            Taken::Gone => return Next::Gone,
+            Taken::End => return Next::End,
+            Taken::Wait(wait) => wait,
+        };
+        // While the core is still locked: who changes it wakes those who wait only then, so nothing is missed.
+        let woken = self.node.woken(wait);
+        drop(core);
+        if wait == WaitFor::Read {
+            self.node.read_what_is_wanted();
         }
-        match taken {
-            Taken::Frames(frames) => Next::Frames(frames),
-            Taken::Gone => Next::Gone,
-            Taken::End | Taken::Wait(_) => Next::End,
-        }
-    }
-
-    fn take(&mut self) -> Taken {
-        match &mut self.seat {
-            Some(seat) => self.node.core.lock().take(seat, BUDGET),
-            None => Taken::End,
-        }
+        Next::Wait(woken)
     }
 
     /// Completes when the log has gone on from this place, or never will.

@@ -3,14 +3,14 @@
 //! Each word of it says also that it will be said again, and lasts until then; so a node that dies keeps no job for long,
 //! and a follower that goes to another node leaves no gap.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use model::{JobId, LogId, Status};
 use tokio::time::Instant;
 
+use super::Hub;
 use super::node::Node;
-use super::{Followed, Hub};
 
 /// How often it is looked whose turn it is.
 const TICK: Duration = Duration::from_secs(1);
@@ -35,6 +35,9 @@ impl Node {
     /// It is of a job that is cancelled when nobody has followed it for `within`, and somebody does.
     pub(super) fn keep(&self, within: Duration) {
         self.kept.lock().get_or_insert(Kept { within, due: Instant::now() });
+        if let Some(hub) = self.hub.upgrade() {
+            hub.kept.lock().insert(self.log.clone(), Weak::clone(&self.me));
+        }
         self.say_followed();
     }
 
@@ -75,16 +78,24 @@ impl Hub {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            let followed: Vec<_> = {
-                let logs = self.0.logs.lock();
-                let kept = |followed: &&Followed| followed.streams > 0 && followed.node.kept.lock().is_some();
-                let streamed = logs.values().filter(kept);
-                streamed.map(|followed| Arc::clone(&followed.node)).collect()
-            };
-            for node in followed {
+            for node in self.kept() {
                 node.say_followed();
             }
         }
+    }
+
+    /// The logs of such jobs that somebody follows. They are a list of their own: most logs are of other jobs.
+    fn kept(&self) -> Vec<Arc<Node>> {
+        let mut nodes = Vec::new();
+        self.0.kept.lock().retain(|_, node| {
+            let kept = node.upgrade().filter(|node| node.kept.lock().is_some());
+            let keep = kept.is_some();
+            nodes.extend(kept);
+            keep
+        });
+        let logs = self.0.logs.lock();
+        nodes.retain(|node| logs.get(&node.log).is_some_and(|followed| followed.streams > 0));
+        nodes
     }
 
     /// Somebody has asked how `job` stands, which is following it for a moment; `within` is its `cancelOnDisconnect`.

@@ -5,6 +5,8 @@
 //! is a [`Follow`]: a place in a log, not a queue and not a task.
 
 mod answer;
+#[cfg(feature = "bench")]
+pub(crate) mod bench;
 mod chain;
 mod core;
 mod follow;
@@ -24,7 +26,7 @@ mod sim;
 mod streams;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -74,6 +76,8 @@ struct Shared {
     store: Store,
     options: Inner,
     logs: Mutex<HashMap<LogId, Followed>>,
+    /// Those of jobs that are cancelled when nobody follows them.
+    kept: Mutex<HashMap<LogId, Weak<Node>>>,
     reads: Semaphore,
     /// Partitions were added.
     grown: Arc<Notify>,
@@ -121,8 +125,9 @@ impl Hub {
             coalesce,
             base_url,
         };
-        let (logs, reads, grown) = (Mutex::default(), Semaphore::new(reads), Arc::default());
-        Self(Arc::new(Shared { store, options, logs, reads, grown, tasks, stop }))
+        let (logs, kept, reads) = (Mutex::default(), Mutex::default(), Semaphore::new(reads));
+        let grown = Arc::default();
+        Self(Arc::new(Shared { store, options, logs, kept, reads, grown, tasks, stop }))
     }
 
     /// Follows `log` from `position` on. A job is known to exist, or the follower is told that it is gone.

@@ -69,7 +69,8 @@ impl Node {
         self.subscription.lock().take();
     }
 
-    /// Completes when there is something new for who waits so. Made before the core is asked, it misses nothing.
+    /// Completes when there is something new for who waits so. Made while the core that said so is still locked, it misses nothing:
+    /// [`Node::wake`] comes after the core has changed.
     pub(super) fn woken(&self, wait: WaitFor) -> tokio::sync::futures::OwnedNotified {
         let notify = match wait {
             WaitFor::Head => &self.at_head,

@@ -35,14 +35,15 @@ impl Standing {
         }
     }
 
-    /// One less at `position`.
-    pub(crate) fn remove(&mut self, position: Position) {
-        if let Ok(i) = self.find(position) {
-            self.places[i].1 -= 1;
-            if self.places[i].1 == 0 {
-                self.places.remove(i);
-            }
+    /// One less at `position`; whether nobody is there any more.
+    pub(crate) fn remove(&mut self, position: Position) -> bool {
+        let Ok(i) = self.find(position) else { return true };
+        self.places[i].1 -= 1;
+        let is_empty = self.places[i].1 == 0;
+        if is_empty {
+            self.places.remove(i);
         }
+        is_empty
     }
 
     /// Whether somebody stands at `position`.

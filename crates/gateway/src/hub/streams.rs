@@ -67,8 +67,7 @@ impl LogCore {
 
     /// A stream is over.
     pub(crate) fn close(&mut self, seat: Seat) {
-        self.standing.remove(seat.position);
-        self.tidy_after(seat.position);
+        self.leave(seat.position);
     }
 
     /// What the stream in `seat` may write now: frames up to `budget` bytes, at least one if there is one.
@@ -115,11 +114,15 @@ impl LogCore {
 
     /// What a stream at `position` takes next: bytes, its place then, and whether nothing follows.
     pub(super) fn next(&self, position: Position, since: u64) -> Option<(&Bytes, Cursor, bool)> {
-        if !self.on_ring(position) {
-            return self.pages.iter().rev().find_map(|page| page.next(position, since));
+        if let Some(ring) = &self.ring {
+            if let Some(frame) = ring.next(position) {
+                return Some((&frame.bytes, frame.after, frame.terminal));
+            }
+            if position.is(ring.end()) {
+                return None;
+            }
         }
-        let frame = self.ring.as_ref()?.next(position)?;
-        Some((&frame.bytes, frame.after, frame.terminal))
+        self.pages.iter().rev().find_map(|page| page.next(position, since))
     }
 
     /// Whether the ring says what comes after `position`, be it only that nothing has come yet.
@@ -139,14 +142,13 @@ impl LogCore {
         let from = std::mem::replace(&mut seat.position, to);
         if from != to {
             self.standing.add(to);
-            self.standing.remove(from);
-            self.tidy_after(from);
+            self.leave(from);
         }
     }
 
-    /// Drops what nobody needs any more, now that one less stands at `position`.
-    fn tidy_after(&mut self, position: Position) {
-        if !self.standing.has(position) {
+    /// One less stands at `position`: drops what nobody needs any more.
+    fn leave(&mut self, position: Position) {
+        if self.standing.remove(position) {
             self.wants.retain(|want| want.position != position);
             self.tidy_ring();
             self.tidy_pages(|page| page.serves(position));

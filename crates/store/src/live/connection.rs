@@ -95,12 +95,12 @@ impl Reader {
 
     /// The next thing said, if it has arrived whole. Its bytes are the read buffer's own.
     pub(super) fn next(&mut self) -> io::Result<Option<Said>> {
-        Ok(self.decoded()?.map(said))
+        next(&mut self.buffer)
     }
 
     async fn frame(&mut self) -> io::Result<BytesFrame> {
         loop {
-            if let Some(frame) = self.decoded()? {
+            if let Some(frame) = decoded(&mut self.buffer)? {
                 return Ok(frame);
             }
             if !self.read().await? {
@@ -108,14 +108,19 @@ impl Reader {
             }
         }
     }
+}
 
-    fn decoded(&mut self) -> io::Result<Option<BytesFrame>> {
-        if self.buffer.is_empty() {
-            return Ok(None);
-        }
-        let decoded = decode_bytes_mut(&mut self.buffer);
-        decoded.map(|frame| frame.map(|(frame, ..)| frame)).map_err(io::Error::other)
+/// The next thing said that is whole in `buffer`, which is taken out of it.
+pub(super) fn next(buffer: &mut BytesMut) -> io::Result<Option<Said>> {
+    Ok(decoded(buffer)?.map(said))
+}
+
+fn decoded(buffer: &mut BytesMut) -> io::Result<Option<BytesFrame>> {
+    if buffer.is_empty() {
+        return Ok(None);
     }
+    let decoded = decode_bytes_mut(buffer);
+    decoded.map(|frame| frame.map(|(frame, ..)| frame)).map_err(io::Error::other)
 }
 
 fn said(frame: BytesFrame) -> Said {

@@ -11,6 +11,9 @@
 //! unasked-for `sunsubscribe`, silence) ends the connection: all sinks hear [`LiveSink::lost`], the primary is found out
 //! anew, and everything is subscribed again.
 
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod bench;
 mod connection;
 mod line;
 mod router;

@@ -5,6 +5,7 @@ mod epoll;
 pub mod floor;
 mod http2;
 mod process;
+pub mod profile;
 mod replay;
 
 use std::time::Duration;
@@ -37,6 +38,17 @@ pub struct Size {
     pub pin: bool,
 }
 
+/// A choice of flows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub enum FlowName {
+    /// One log that all follow
+    Fanout,
+    /// A log for each
+    Jobs,
+    /// Ten events at once on each of a few logs
+    Burst,
+}
+
 /// How events come.
 struct Flow {
     name: &'static str,
@@ -46,6 +58,17 @@ struct Flow {
     rate: f64,
     /// How many of one log come at once.
     together: usize,
+}
+
+impl Flow {
+    fn new(name: FlowName, streams: usize) -> Self {
+        let rate = 5.0 * streams as f64;
+        match name {
+            FlowName::Fanout => Self { name: "fanout", logs: 1, rate, together: 1 },
+            FlowName::Jobs => Self { name: "jobs", logs: streams, rate: rate / 2.0, together: 1 },
+            FlowName::Burst => Self { name: "burst", logs: 20, rate: 2.0 * rate, together: 10 },
+        }
+    }
 }
 
 /// What a flow took.
@@ -58,8 +81,20 @@ struct Took {
     opens: f64,
 }
 
-/// Measures it all once.
-pub async fn measure(size: Size, record: &mut Record) -> anyhow::Result<()> {
+/// Measures it all once, or one flow of it.
+pub async fn measure(size: Size, only: Option<FlowName>, record: &mut Record) -> anyhow::Result<()> {
+    if only.is_none() {
+        measure_memory(size, record).await?;
+    }
+    for name in [FlowName::Fanout, FlowName::Jobs, FlowName::Burst] {
+        if only.is_none_or(|only| only == name) {
+            measure_flow(name, size, record).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn measure_memory(size: Size, record: &mut Record) -> anyhow::Result<()> {
     for (name, logs, each, carrier) in [
         ("stream_memory_few_logs", size.logs, 9, Carrier::Socket),
         ("stream_memory_log_each", 9 * size.logs, 1, Carrier::Socket),
@@ -74,34 +109,34 @@ pub async fn measure(size: Size, record: &mut Record) -> anyhow::Result<()> {
         eprintln!("{name}: {bytes:.0} bytes a stream");
         record.add(name, bytes);
     }
-    let streams = size.streams;
-    let rate = 5.0 * streams as f64;
-    for flow in [
-        Flow { name: "fanout", logs: 1, rate, together: 1 },
-        Flow { name: "jobs", logs: streams, rate: rate / 2.0, together: 1 },
-        Flow { name: "burst", logs: 20, rate: 2.0 * rate, together: 10 },
-    ] {
-        let floor = floor_of(&flow, size).await?;
-        let ours = gateway_of(&flow, size).await?;
-        match flow.name {
-            "fanout" => {
-                record.add("floor_cpu_per_event_fanout", floor.cpu);
-                record.add("stream_cpu_per_event_fanout", ours.cpu);
-                record.add("stream_to_floor_fanout", ours.cpu / floor.cpu);
-                record.add("floor_opens", floor.opens);
-                record.add("stream_opens", ours.opens);
-                record.add("floor_cpu_per_open", floor.open_cpu);
-                record.add("stream_cpu_per_open", ours.open_cpu);
-                record.add("opens_cpu_floor_to_stream", floor.open_cpu / ours.open_cpu);
-            }
-            "jobs" => {
-                record.add("floor_cpu_per_event_jobs", floor.cpu);
-                record.add("stream_cpu_per_event_jobs", ours.cpu);
-                record.add("stream_to_floor_jobs", ours.cpu / floor.cpu);
-            }
-            _ => {
-                record.add("stream_cpu_per_event_burst", ours.cpu);
-                record.add("burst_to_fanout", ours.cpu / record.last("stream_cpu_per_event_fanout"));
+    Ok(())
+}
+
+async fn measure_flow(name: FlowName, size: Size, record: &mut Record) -> anyhow::Result<()> {
+    let flow = Flow::new(name, size.streams);
+    let floor = floor_of(&flow, size).await?;
+    let ours = gateway_of(&flow, size).await?;
+    match name {
+        FlowName::Fanout => {
+            record.add("floor_cpu_per_event_fanout", floor.cpu);
+            record.add("stream_cpu_per_event_fanout", ours.cpu);
+            record.add("stream_to_floor_fanout", ours.cpu / floor.cpu);
+            record.add("floor_opens", floor.opens);
+            record.add("stream_opens", ours.opens);
+            record.add("floor_cpu_per_open", floor.open_cpu);
+            record.add("stream_cpu_per_open", ours.open_cpu);
+            record.add("opens_cpu_floor_to_stream", floor.open_cpu / ours.open_cpu);
+        }
+        FlowName::Jobs => {
+            record.add("floor_cpu_per_event_jobs", floor.cpu);
+            record.add("stream_cpu_per_event_jobs", ours.cpu);
+            record.add("stream_to_floor_jobs", ours.cpu / floor.cpu);
+        }
+        FlowName::Burst => {
+            record.add("stream_cpu_per_event_burst", ours.cpu);
+            let fanout = "stream_cpu_per_event_fanout";
+            if record.has(fanout) {
+                record.add("burst_to_fanout", ours.cpu / record.last(fanout));
             }
         }
     }
@@ -138,20 +173,10 @@ async fn took(
     let before = used()?;
     let mut crowd = CrowdProcess::gather(address, paths, Carrier::Socket).await?;
     let opened = used()?;
-    let each = size.streams / flow.logs;
-    let rate = flow.rate / each as f64;
-    // The first events find everything cold, and the streams of jobs begin with one that was there before.
     let mut wanted = size.streams as u64;
-    for _ in 0..2 {
-        wanted += (each * replay.round(rate, flow.together).await?) as u64;
-        crowd.wait_for(wanted).await?;
-    }
-    let (began, from, before_flow) = (Instant::now(), used()?, crowd.wait_for(wanted).await?);
-    // Each round waits for the one before to have come: events that pile up would go together, as on no server that keeps up.
-    while began.elapsed() < size.time {
-        wanted += (each * replay.round(rate, flow.together).await?) as u64;
-        crowd.wait_for(wanted).await?;
-    }
+    warm(flow, size, &mut crowd, replay, &mut wanted).await?;
+    let (from, before_flow) = (used()?, crowd.wait_for(wanted).await?);
+    run(flow, size, &mut crowd, replay, &mut wanted).await?;
     let (to, came) = (used()?, crowd.wait_for(wanted).await?);
     anyhow::ensure!(came.broken == 0, "{}: {} streams broke", flow.name, came.broken);
     let events = (came.count - before_flow.count) as f64;
@@ -164,6 +189,39 @@ async fn took(
         open_cpu: (opened.cpu - before.cpu) / streams,
         opens: streams / crowd.opened.as_secs_f64(),
     })
+}
+
+/// The first events find everything cold, and the streams of jobs begin with one that was there before. `wanted` is how many have
+/// come by then.
+async fn warm(
+    flow: &Flow,
+    size: Size,
+    crowd: &mut CrowdProcess,
+    replay: &mut Replay,
+    wanted: &mut u64,
+) -> anyhow::Result<()> {
+    run(flow, Size { time: Duration::ZERO, ..size }, crowd, replay, wanted).await?;
+    run(flow, Size { time: Duration::ZERO, ..size }, crowd, replay, wanted).await
+}
+
+/// Rounds for as long as `size` says, at least one. Each waits for the one before to have come: events that pile up would go
+/// together, as on no server that keeps up.
+async fn run(
+    flow: &Flow,
+    size: Size,
+    crowd: &mut CrowdProcess,
+    replay: &mut Replay,
+    wanted: &mut u64,
+) -> anyhow::Result<()> {
+    let each = size.streams / flow.logs;
+    let began = Instant::now();
+    loop {
+        *wanted += (each * replay.round(flow.rate / each as f64, flow.together).await?) as u64;
+        crowd.wait_for(*wanted).await?;
+        if began.elapsed() >= size.time {
+            return Ok(());
+        }
+    }
 }
 
 /// A Redis, a gateway of its own, and jobs that nobody has claimed.
