@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 use measure::figure::{Record, Sum};
 use measure::scene::Scene;
 use measure::streams::crowd::{self, Carrier};
+use measure::streams::{Part, Peer};
 use measure::{appends, bare, beside, jobs, memory, outputs, streams, submissions, webhooks, worker};
 use serde_json::json;
 
@@ -56,8 +57,44 @@ enum Only {
     Jobs,
     /// What an event costs Redis
     Appends,
-    /// Streams and events
+    /// All that follows, without the others
     Streams,
+    /// What an idle stream takes of memory
+    Memory,
+    /// What an event and an opening cost, beside the floor
+    Events,
+    /// How long an event takes to its client, after the events
+    Latency,
+    /// All streams come back at once
+    Storm,
+    /// An event's cost with few streams and with very many
+    Growth,
+    /// Streams through haproxy
+    Proxy,
+    /// Events a second through one core
+    Throughput,
+    /// Four gateways with as many streams as they may hold
+    Fleet,
+    /// Memory, events and latency beside Nchan and Pushpin, those of them that are installed
+    Peers,
+}
+
+impl Only {
+    fn of_streams(self) -> Vec<Part> {
+        match self {
+            Self::Jobs | Self::Appends => Vec::new(),
+            Self::Streams => Part::ALL.to_vec(),
+            Self::Memory => vec![Part::Memory],
+            Self::Events => vec![Part::Events],
+            Self::Latency => vec![Part::Events, Part::Latency],
+            Self::Storm => vec![Part::Storm],
+            Self::Growth => vec![Part::Growth],
+            Self::Proxy => vec![Part::Proxy],
+            Self::Throughput => vec![Part::Throughput],
+            Self::Fleet => vec![Part::Fleet],
+            Self::Peers => Part::OF_PEERS.to_vec(),
+        }
+    }
 }
 
 #[derive(Subcommand)]
@@ -132,6 +169,8 @@ async fn main() -> anyhow::Result<()> {
     }
     let bad =
         if args.short { beside::Size { bad: 60, good: 20 } } else { beside::Size { bad: 1000, good: 1000 } };
+    let of_streams = args.only.map_or(Part::ALL.to_vec(), Only::of_streams);
+    let peers = if args.only.is_none_or(|only| only == Only::Peers) { Peer::installed() } else { Vec::new() };
     let load = load();
     let mut record = Record::default();
     for number in 1..=runs {
@@ -145,9 +184,7 @@ async fn main() -> anyhow::Result<()> {
             appends::measure(jobs, args.valkey.as_deref(), &mut record).await?;
             outputs::measure(&mut record).await?;
         }
-        if part(Only::Streams) {
-            streams::measure(size, &mut record).await?;
-        }
+        streams::measure(size, &of_streams, &peers, &mut record).await?;
     }
     let sums = record.sums();
     show(&sums);
