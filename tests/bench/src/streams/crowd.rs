@@ -123,7 +123,10 @@ impl Crowd {
     fn open(&mut self, address: &str, paths: &[&str], carrier: Carrier) -> anyhow::Result<()> {
         let mut socket = TcpStream::connect(address)?;
         let request = match carrier {
-            Carrier::Socket => format!("GET {} HTTP/1.1\r\nHost: here\r\nAccept: text/event-stream\r\n\r\n", paths[0]).into_bytes(),
+            Carrier::Socket => {
+                format!("GET {} HTTP/1.1\r\nHost: here\r\nAccept: text/event-stream\r\n\r\n", paths[0])
+                    .into_bytes()
+            }
             Carrier::Hyper => format!("GET {} HTTP/1.0\r\nHost: here\r\n\r\n", paths[0]).into_bytes(),
             Carrier::Http2 => http2::requests(paths),
         };

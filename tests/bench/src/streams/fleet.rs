@@ -1,12 +1,13 @@
 //! Four gateways on one Redis, each with as many streams as it may hold: nothing is lost, and Redis has no more to do than with few.
 
+use store::Lease;
 use testkit::process::Jobcast;
 
 use super::Size;
 use super::crowd::Carrier;
 use super::growth::most_streams;
+use super::latency::{append, claim};
 use super::process::CrowdProcess;
-use super::replay::Replay;
 use super::scene::{Scene, gateway_on};
 use crate::figure::Record;
 use crate::scene::processor;
@@ -22,7 +23,9 @@ struct Fleet {
     _others: Vec<Jobcast>,
     addresses: Vec<String>,
     crowds: Vec<CrowdProcess>,
-    replay: Replay,
+    /// How many events each log has had since its jobs have started.
+    rounds: usize,
+    leases: Vec<Lease>,
 }
 
 /// First with one stream a log on each gateway, then with all.
@@ -36,8 +39,8 @@ pub(super) async fn measure(size: Size, record: &mut Record) -> anyhow::Result<(
         others.push(gateway);
         addresses.push(address);
     }
-    let replay = scene.replay().await?;
-    let mut fleet = Fleet { scene, _others: others, addresses, crowds: Vec::new(), replay };
+    let leases = claim(&scene.store, logs).await?;
+    let mut fleet = Fleet { scene, _others: others, addresses, crowds: Vec::new(), rounds: 0, leases };
     fleet.add(logs).await?;
     let few = fleet.redis_per_event(logs).await?;
     fleet.add(most - logs).await?;
@@ -56,12 +59,15 @@ impl Fleet {
     async fn add(&mut self, streams: usize) -> anyhow::Result<()> {
         for address in &self.addresses {
             let paths = self.scene.paths(streams);
-            self.crowds.push(CrowdProcess::gather(address, &paths, Carrier::Socket).await?);
+            let mut crowd = CrowdProcess::gather(address, &paths, Carrier::Socket).await?;
+            // Each stream begins with all that its log has.
+            crowd.wait_for(((2 + self.rounds) * streams) as u64).await?;
+            self.crowds.push(crowd);
         }
         Ok(())
     }
 
-    /// Redis' processor time for an event, in microseconds. Fails unless each stream of its log gets each event, once.
+    /// Redis' processor time for an event that is appended, in microseconds. Fails unless each stream of its log gets each event, once.
     async fn redis_per_event(&mut self, logs: usize) -> anyhow::Result<f64> {
         let mut redis = self.scene.redis.client().await;
         let mut wanted = Vec::new();
@@ -71,7 +77,8 @@ impl Fleet {
         let (mut spent, mut events) = (0.0, 0);
         for _ in 0..ROUNDS {
             let before = processor(&mut redis).await?;
-            events += self.replay.round(logs as f64, 1).await?;
+            append(&self.scene.store, &self.leases, logs).await?;
+            (self.rounds, events) = (self.rounds + 1, events + logs);
             for (crowd, wanted) in self.crowds.iter_mut().zip(&mut wanted) {
                 *wanted += crowd.streams as u64;
                 let came = crowd.wait_for(*wanted).await?;

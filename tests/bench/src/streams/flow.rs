@@ -61,7 +61,8 @@ pub(super) async fn measure(size: Size, peers: &[Peer], record: &mut Record) -> 
     record.add("stream_cpu_per_open", ours.open_cpu);
     record.add("opens_cpu_floor_to_stream", floor.open_cpu / ours.open_cpu);
     for peer in peers {
-        let (theirs, names) = (peer_of(*peer, &flow, size).await?, peer.figures());
+        let names = peer.figures();
+        let Some(theirs) = peer.or_left_out(peer_of(*peer, &flow, size).await) else { continue };
         record.add(names.fanout, theirs.cpu);
         record.add(names.fanout_ratio, ours.cpu / theirs.cpu);
     }
@@ -72,7 +73,8 @@ pub(super) async fn measure(size: Size, peers: &[Peer], record: &mut Record) -> 
     record.add("stream_cpu_per_event_jobs", ours.cpu);
     record.add("stream_to_floor_jobs", ours.cpu / floor.cpu);
     for peer in peers {
-        let (theirs, names) = (peer_of(*peer, &flow, size).await?, peer.figures());
+        let names = peer.figures();
+        let Some(theirs) = peer.or_left_out(peer_of(*peer, &flow, size).await) else { continue };
         record.add(names.jobs, theirs.cpu);
         record.add(names.jobs_ratio, ours.cpu / theirs.cpu);
     }

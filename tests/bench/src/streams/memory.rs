@@ -35,18 +35,21 @@ pub(super) async fn measure(size: Size, record: &mut Record) -> anyhow::Result<(
 const EACH: usize = 9;
 
 /// As many streams of the others, after [`measure`].
-pub(super) async fn of_peers(size: Size, peers: &[Peer], record: &mut Record) -> anyhow::Result<()> {
-    let ours = record.last("stream_memory_few_logs");
+pub(super) async fn of_peers(size: Size, peers: &[Peer], record: &mut Record) {
     for peer in peers {
-        let (running, names) = (peer.start(size.logs, size.pin).await?, peer.figures());
-        let before = running.used()?;
-        let paths = running.paths(size.logs * EACH);
-        let crowd = CrowdProcess::gather(&running.address, &paths, Carrier::Socket).await?;
-        tokio::time::sleep(REST).await;
-        let bytes = (running.used()?.memory - before.memory) / crowd.streams as f64;
+        let names = peer.figures();
+        let Some(bytes) = peer.or_left_out(of_peer(*peer, size).await) else { continue };
         eprintln!("{}: {bytes:.0} bytes a stream", names.memory);
         record.add(names.memory, bytes);
-        record.add(names.memory_ratio, ours / bytes);
+        record.add(names.memory_ratio, record.last("stream_memory_few_logs") / bytes);
     }
-    Ok(())
+}
+
+async fn of_peer(peer: Peer, size: Size) -> anyhow::Result<f64> {
+    let running = peer.start(size.logs, size.pin).await?;
+    let before = running.used()?;
+    let paths = running.paths(size.logs * EACH);
+    let crowd = CrowdProcess::gather(&running.address, &paths, Carrier::Socket).await?;
+    tokio::time::sleep(REST).await;
+    Ok((running.used()?.memory - before.memory) / crowd.streams as f64)
 }

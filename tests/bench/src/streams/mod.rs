@@ -75,7 +75,7 @@ pub async fn measure(size: Size, parts: &[Part], peers: &[Peer], record: &mut Re
         match part {
             Part::Memory => {
                 memory::measure(size, record).await?;
-                memory::of_peers(size, peers, record).await?;
+                memory::of_peers(size, peers, record).await;
             }
             Part::Events => {
                 flow::measure(size, peers, record).await?;
@@ -83,7 +83,7 @@ pub async fn measure(size: Size, parts: &[Part], peers: &[Peer], record: &mut Re
             }
             Part::Latency => {
                 latency::measure(size, record).await?;
-                latency::of_peers(size, peers, record).await?;
+                latency::of_peers(size, peers, record).await;
             }
             Part::Storm => storm::measure(size, record).await?,
             Part::Growth => growth::measure(size, record).await?,

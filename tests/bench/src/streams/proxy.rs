@@ -30,13 +30,14 @@ pub(super) async fn measure(size: Size, record: &mut Record) -> anyhow::Result<(
     let (haproxy, address) = haproxy(&scene.address).await;
     let before = scene.used()?;
     let asking = ask(&address, &scene);
-    let mut crowd =
-        CrowdProcess::gather(&address, &scene.paths(logs * EACH), Carrier::Socket).await?;
+    let mut crowd = CrowdProcess::gather(&address, &scene.paths(logs * EACH), Carrier::Socket).await?;
     drop(asking);
     tokio::time::sleep(Duration::from_secs(2)).await;
     let bytes = (scene.used()?.memory - before.memory) / crowd.streams as f64;
     let [connections, reuses] = connections(&address).await?;
-    eprintln!("through haproxy: {bytes:.0} bytes a stream; {connections} connections, used again {reuses} times");
+    eprintln!(
+        "through haproxy: {bytes:.0} bytes a stream; {connections} connections, used again {reuses} times"
+    );
     record.add("stream_memory_proxy", bytes);
 
     let (mut replay, mut wanted) = (scene.replay().await?, crowd.streams);
@@ -50,7 +51,10 @@ pub(super) async fn measure(size: Size, record: &mut Record) -> anyhow::Result<(
     }
     let last = crowd.wait_for(wanted as u64).await?;
     anyhow::ensure!(last.broken == 0, "{} streams broke", last.broken);
-    record.add("stream_cpu_per_event_proxy", (scene.used()?.cpu - from.cpu) / (last.count - first.count) as f64);
+    record.add(
+        "stream_cpu_per_event_proxy",
+        (scene.used()?.cpu - from.cpu) / (last.count - first.count) as f64,
+    );
     drop(haproxy);
     Ok(())
 }
@@ -76,7 +80,11 @@ backend gateways
     server gateway {gateway} pool-max-conn -1
 "
     );
-    let process = Jobcast::builder().program(find("haproxy").unwrap_or_default()).args(["-f", "/dev/stdin"]).stdin(config).start();
+    let process = Jobcast::builder()
+        .program(find("haproxy").unwrap_or_default())
+        .args(["-f", "/dev/stdin"])
+        .stdin(config)
+        .start();
     wait_http_ok(&format!("http://{address}/readyz"), SOON).await;
     (process, address)
 }

@@ -107,6 +107,7 @@ fn zmtp_message(batch: &mut Vec<u8>, body: &str) {
 fn post(batch: &mut Vec<u8>, path: &str, header: &str, body: &str) {
     let length = body.len();
     batch.extend(
-        format!("POST {path} HTTP/1.1\r\nHost: here\r\n{header}Content-Length: {length}\r\n\r\n{body}").bytes(),
+        format!("POST {path} HTTP/1.1\r\nHost: here\r\n{header}Content-Length: {length}\r\n\r\n{body}")
+            .bytes(),
     );
 }

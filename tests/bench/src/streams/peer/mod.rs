@@ -38,7 +38,8 @@ impl Peer {
     /// Those that are here; it says which aren't.
     pub fn installed() -> Vec<Self> {
         let mut here = Vec::new();
-        for (peer, found) in [(Self::Nchan, nchan::is_installed()), (Self::Pushpin, pushpin::is_installed())] {
+        for (peer, found) in [(Self::Nchan, nchan::is_installed()), (Self::Pushpin, pushpin::is_installed())]
+        {
             if found {
                 here.push(peer);
             } else {
@@ -54,6 +55,11 @@ impl Peer {
             Self::Nchan => &nchan::FIGURES,
             Self::Pushpin => &pushpin::FIGURES,
         }
+    }
+
+    /// What was measured of it; it says where it didn't hold out, and what isn't measured is left out.
+    pub(super) fn or_left_out<T>(self, measured: anyhow::Result<T>) -> Option<T> {
+        measured.inspect_err(|error| eprintln!("{self:?} is left out: {error}")).ok()
     }
 
     /// Starts it with so many logs, each with one event.

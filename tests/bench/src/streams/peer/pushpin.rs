@@ -1,5 +1,7 @@
 //! Pushpin: proxy, handler and its parts are all measured; what it asks for streams is answered by a few lines here.
 
+use std::time::Duration;
+
 use testkit::process::Jobcast;
 use testkit::{free_port, wait_port};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -40,6 +42,10 @@ pub(super) async fn start(logs: usize, pin: bool) -> anyhow::Result<Running> {
     for address in [&address, &publish_at] {
         wait_port(address, SOON).await;
     }
+    // Its parts lose what they tell each other before all have met.
+    let (client, url) =
+        (testkit::http().timeout(Duration::from_secs(2)).build()?, format!("http://{address}/0"));
+    testkit::eventually(SOON, "Pushpin answers", async || client.get(&url).send().await.is_ok()).await;
     let beside = Beside { _tasks: tasks, _folder: Some(folder), ..Beside::default() };
     Ok(Running { address, publish_at, wire: Wire::Pushpin, path: "/", logs, server, _beside: beside })
 }
