@@ -3,6 +3,8 @@
 mod nchan;
 mod pushpin;
 
+use std::time::{Duration, Instant};
+
 use model::{Cursor, JobId};
 use tempfile::TempDir;
 use testkit::process::Jobcast;
@@ -94,6 +96,17 @@ struct Beside {
     _redis: Option<RedisServer>,
     _tasks: JoinSet<()>,
     _folder: Option<TempDir>,
+}
+
+impl Drop for Running {
+    /// Asked to end, it ends what it started, which may be in process groups of their own.
+    fn drop(&mut self) {
+        self.server.terminate();
+        let end = Instant::now() + Duration::from_secs(10);
+        while self.server.exited().is_none() && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
 }
 
 impl Running {

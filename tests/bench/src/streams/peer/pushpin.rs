@@ -60,7 +60,7 @@ rundir={root}
 ipc_prefix=pushpin-
 [runner]
 services=condure,zurl,pushpin-proxy,pushpin-handler
-http_port={port}
+http_port=127.0.0.1:{port}
 logdir={root}
 log_level=1
 client_maxconn=19000
