@@ -18,9 +18,7 @@ fn a_short_run_measures_every_figure() {
         "worker_jobs_to_bare",
         "round_trips_per_job",
         "courier_deliveries_to_bare",
-<<<<<<< HEAD
         "good_delivery_p99_beside_bad",
-=======
         "stream_memory_few_logs",
         "stream_to_floor_fanout",
         "stream_to_floor_jobs",
@@ -33,7 +31,6 @@ fn a_short_run_measures_every_figure() {
         "many_to_few",
         "throughput_jobs",
         "fleet_redis_many_to_few",
->>>>>>> e464836 (Bench: Nchan and Pushpin beside gateway and floor; latency, storm, growth, haproxy, throughput, four gateways)
     ] {
         let figure = figures.iter().find(|figure| figure["name"] == name).expect("the figure is there");
         assert!(figure["median"].as_f64() > Some(0.0), "{figure}");
