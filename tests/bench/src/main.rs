@@ -170,7 +170,9 @@ async fn main() -> anyhow::Result<()> {
     let bad =
         if args.short { beside::Size { bad: 60, good: 20 } } else { beside::Size { bad: 1000, good: 1000 } };
     let of_streams = args.only.map_or(Part::ALL.to_vec(), Only::of_streams);
-    let peers = if args.only.is_none_or(|only| only == Only::Peers) { Peer::installed() } else { Vec::new() };
+    // A short run is for what is ours.
+    let with_peers = args.only.map_or(!args.short, |only| only == Only::Peers);
+    let peers = if with_peers { Peer::installed() } else { Vec::new() };
     let load = load();
     let mut record = Record::default();
     for number in 1..=runs {
