@@ -16,7 +16,7 @@ PLANT ?=
 KEEP ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-matrix chaos bench bench-micro profile test-k8s test-webhooks test-browser screenshots sample-video lint fmt clean
+.PHONY: help setup run test test-matrix chaos bench bench-micro bench-peers profile test-k8s test-webhooks test-browser screenshots sample-video lint fmt clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ chaos: setup ## break a whole system at random, under load, and check what clien
 
 bench: setup ## measure how fast it is beside the bare scripts, with a release build: target/bench/summary.json
 	@scripts/bench $(ARGS)
+
+bench-peers: setup ## install Nchan and Pushpin, and measure streams of theirs beside Jobcast's
+	@scripts/bench-peers $(ARGS)
 
 bench-micro: setup ## measure the parts of an event's way alone, without Redis and sockets: ARGS=append measures some
 	@scripts/bench-micro $(ARGS)

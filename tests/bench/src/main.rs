@@ -8,9 +8,9 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use measure::figure::{Record, Sum};
 use measure::scene::Scene;
-use measure::streams::FlowName;
 use measure::streams::crowd::{self, Carrier};
 use measure::streams::profile::{self, Profiled};
+use measure::streams::{Part, Peer};
 use measure::{appends, bare, beside, jobs, memory, outputs, streams, submissions, webhooks, worker};
 use serde_json::json;
 
@@ -41,9 +41,6 @@ struct Args {
     /// The program of Valkey 9.1, on which an event's cost is measured too
     #[arg(long)]
     valkey: Option<PathBuf>,
-    /// Of the streams, only one flow of events
-    #[arg(long, value_enum)]
-    flow: Option<FlowName>,
     /// Leave it to the system on which cores the servers of streams run
     #[arg(long)]
     free: bool,
@@ -61,10 +58,46 @@ enum Only {
     Jobs,
     /// What an event costs Redis
     Appends,
-    /// Streams and events
-    Streams,
     /// Webhooks through a courier
     Webhooks,
+    /// All that follows, without the others
+    Streams,
+    /// What an idle stream takes of memory
+    Memory,
+    /// What an event and an opening cost, beside the floor
+    Events,
+    /// How long an event takes to its client, after the events
+    Latency,
+    /// All streams come back at once
+    Storm,
+    /// An event's cost with few streams and with very many
+    Growth,
+    /// Streams through haproxy
+    Proxy,
+    /// Events a second through one core
+    Throughput,
+    /// Four gateways with as many streams as they may hold
+    Fleet,
+    /// Memory, events and latency beside Nchan and Pushpin, those of them that are installed
+    Peers,
+}
+
+impl Only {
+    fn of_streams(self) -> Vec<Part> {
+        match self {
+            Self::Jobs | Self::Appends | Self::Webhooks => Vec::new(),
+            Self::Streams => Part::ALL.to_vec(),
+            Self::Memory => vec![Part::Memory],
+            Self::Events => vec![Part::Events],
+            Self::Latency => vec![Part::Events, Part::Latency],
+            Self::Storm => vec![Part::Storm],
+            Self::Growth => vec![Part::Growth],
+            Self::Proxy => vec![Part::Proxy],
+            Self::Throughput => vec![Part::Throughput],
+            Self::Fleet => vec![Part::Fleet],
+            Self::Peers => Part::OF_PEERS.to_vec(),
+        }
+    }
 }
 
 #[derive(Subcommand)]
@@ -151,6 +184,10 @@ async fn main() -> anyhow::Result<()> {
     }
     let bad =
         if args.short { beside::Size { bad: 60, good: 20 } } else { beside::Size { bad: 1000, good: 1000 } };
+    let of_streams = args.only.map_or(Part::ALL.to_vec(), Only::of_streams);
+    // A short run is for what is ours.
+    let with_peers = args.only.map_or(!args.short, |only| only == Only::Peers);
+    let peers = if with_peers { Peer::installed() } else { Vec::new() };
     let load = load();
     let mut record = Record::default();
     for number in 1..=runs {
@@ -158,18 +195,16 @@ async fn main() -> anyhow::Result<()> {
         let part = |part| args.only.is_none_or(|only| only == part);
         if part(Only::Jobs) {
             run(jobs, finished, &mut record).await?;
-            beside::measure(bad, &mut record).await?;
         }
         if part(Only::Webhooks) {
             webhooks::measure(jobs, &mut record).await?;
+            beside::measure(bad, &mut record).await?;
         }
         if part(Only::Appends) {
             appends::measure(jobs, args.valkey.as_deref(), &mut record).await?;
             outputs::measure(&mut record).await?;
         }
-        if part(Only::Streams) {
-            streams::measure(size, args.flow, &mut record).await?;
-        }
+        streams::measure(size, &of_streams, &peers, &mut record).await?;
     }
     let sums = record.sums();
     show(&sums);

@@ -19,6 +19,18 @@ fn a_short_run_measures_every_figure() {
         "round_trips_per_job",
         "courier_deliveries_to_bare",
         "good_delivery_p99_beside_bad",
+        "stream_memory_few_logs",
+        "stream_to_floor_fanout",
+        "stream_to_floor_jobs",
+        "burst_to_fanout",
+        "opens_cpu_floor_to_stream",
+        "latency_p99_half_load",
+        "latency_p99_append",
+        "storm_opens",
+        "storm_log_reads",
+        "many_to_few",
+        "throughput_jobs",
+        "fleet_redis_many_to_few",
     ] {
         let figure = figures.iter().find(|figure| figure["name"] == name).expect("the figure is there");
         assert!(figure["median"].as_f64() > Some(0.0), "{figure}");

@@ -1,7 +1,9 @@
 //! Very many clients in one process: each is a socket and a few bytes. They count the events that come.
 //!
 //! It reads its requests from a file, one path a line, and says on its standard output how many are open, when all are; then
-//! for each line of its standard input, how many events and bytes came so far, and the time in nanoseconds that it took to open.
+//! for each line `events` of its standard input, how many events and bytes came so far, and how many streams broke; for `latency`,
+//! how long those took that came since the last such line and say when they were due: median and 99th percentile in microseconds. After `again
+//! ADDRESS` it drops all and opens them there at once, and says the same as at first.
 
 use std::io::{BufRead, ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -9,8 +11,11 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use hdrhistogram::Histogram;
+
 use super::epoll::Epoll;
 use super::http2;
+use super::wire::{DUE, now_us};
 
 /// Every event has one such line.
 const ID: &[u8] = b"\nid: ";
@@ -45,6 +50,8 @@ struct Crowd {
     events: u64,
     bytes: u64,
     broken: u64,
+    /// Microseconds from when events were due.
+    took: Histogram<u64>,
 }
 
 /// Opens a stream for each line of `paths` at `address`, and answers until its input ends.
@@ -52,41 +59,74 @@ struct Crowd {
 pub fn gather(address: &str, paths: &Path, carrier: Carrier) -> anyhow::Result<()> {
     let paths = std::fs::read_to_string(paths)?;
     let paths: Vec<_> = paths.lines().collect();
-    let mut crowd =
-        Crowd { epoll: Epoll::new()?, clients: Vec::new(), opening: 0, events: 0, bytes: 0, broken: 0 };
-    let began = Instant::now();
-    let each = if carrier == Carrier::Http2 { http2::STREAMS } else { 1 };
-    for together in paths.chunks(each) {
-        crowd.open(address, together, carrier)?;
-        while crowd.opening > OPENING {
-            crowd.read(100)?;
-            anyhow::ensure!(began.elapsed() < PATIENCE, "{} streams do not open", crowd.opening);
-        }
-    }
-    while crowd.opening > 0 {
-        crowd.read(100)?;
-        anyhow::ensure!(began.elapsed() < PATIENCE, "{} streams do not open", crowd.opening);
-    }
-    println!("open {} {}", paths.len(), began.elapsed().as_nanos());
+    let mut crowd = Crowd {
+        epoll: Epoll::new()?,
+        clients: Vec::new(),
+        opening: 0,
+        events: 0,
+        bytes: 0,
+        broken: 0,
+        took: Histogram::new(3)?,
+    };
+    println!("open {} {}", paths.len(), crowd.open_all(address, &paths, carrier, OPENING)?.as_nanos());
     let (tell, asked) = mpsc::channel();
     std::thread::spawn(move || {
         std::io::stdin().lock().lines().map_while(Result::ok).try_for_each(|line| tell.send(line))
     });
     loop {
         crowd.read(5)?;
-        match asked.try_recv() {
-            Ok(_) => println!("events {} {} {}", crowd.events, crowd.bytes, crowd.broken),
-            Err(mpsc::TryRecvError::Empty) => {}
+        let line = match asked.try_recv() {
+            Ok(line) => line,
+            Err(mpsc::TryRecvError::Empty) => continue,
             Err(mpsc::TryRecvError::Disconnected) => return Ok(()),
+        };
+        if let Some(address) = line.strip_prefix("again ") {
+            (crowd.epoll, crowd.opening, crowd.broken) = (Epoll::new()?, 0, 0);
+            crowd.clients.clear();
+            let took = crowd.open_all(address, &paths, carrier, usize::MAX)?;
+            println!("open {} {}", paths.len(), took.as_nanos());
+        } else if line == "latency" {
+            let [median, p99] = [0.5, 0.99].map(|part| crowd.took.value_at_quantile(part));
+            println!("latency {median} {p99} {}", crowd.took.len());
+            crowd.took.reset();
+        } else {
+            println!("events {} {} {}", crowd.events, crowd.bytes, crowd.broken);
         }
     }
 }
 
 impl Crowd {
+    /// Opens a stream for each of `paths`, so many at a time; how long it took.
+    fn open_all(
+        &mut self,
+        address: &str,
+        paths: &[&str],
+        carrier: Carrier,
+        at_a_time: usize,
+    ) -> anyhow::Result<Duration> {
+        let began = Instant::now();
+        let each = if carrier == Carrier::Http2 { http2::STREAMS } else { 1 };
+        for together in paths.chunks(each) {
+            self.open(address, together, carrier)?;
+            while self.opening > at_a_time {
+                self.read(100)?;
+                anyhow::ensure!(began.elapsed() < PATIENCE, "{} streams do not open", self.opening);
+            }
+        }
+        while self.opening > 0 {
+            self.read(100)?;
+            anyhow::ensure!(began.elapsed() < PATIENCE, "{} streams do not open", self.opening);
+        }
+        Ok(began.elapsed())
+    }
+
     fn open(&mut self, address: &str, paths: &[&str], carrier: Carrier) -> anyhow::Result<()> {
         let mut socket = TcpStream::connect(address)?;
         let request = match carrier {
-            Carrier::Socket => format!("GET {} HTTP/1.1\r\nHost: here\r\n\r\n", paths[0]).into_bytes(),
+            Carrier::Socket => {
+                format!("GET {} HTTP/1.1\r\nHost: here\r\nAccept: text/event-stream\r\n\r\n", paths[0])
+                    .into_bytes()
+            }
             Carrier::Hyper => format!("GET {} HTTP/1.0\r\nHost: here\r\n\r\n", paths[0]).into_bytes(),
             Carrier::Http2 => http2::requests(paths),
         };
@@ -107,6 +147,9 @@ impl Crowd {
                 Ok(read) => {
                     self.bytes += read as u64;
                     let events = client.count(&buffer[..read]);
+                    for at in due(&buffer[..read]) {
+                        self.took.record(now_us().saturating_sub(at))?;
+                    }
                     self.events += events as u64;
                     let opened = client.opening.min(events);
                     client.opening -= opened;
@@ -118,6 +161,15 @@ impl Crowd {
         }
         Ok(())
     }
+}
+
+/// When the events in `bytes` were due that say so. One that is cut there says nothing.
+fn due(bytes: &[u8]) -> impl Iterator<Item = u64> {
+    let found = bytes.windows(DUE.len()).enumerate().filter(|(_, window)| *window == DUE.as_bytes());
+    found.filter_map(|(at, _)| {
+        let digits = bytes[at + DUE.len()..].split(|byte| !byte.is_ascii_digit()).next()?;
+        (digits.len() == 16).then(|| std::str::from_utf8(digits).ok()?.parse().ok())?
+    })
 }
 
 impl Client {

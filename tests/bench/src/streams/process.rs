@@ -1,5 +1,7 @@
 //! The processes of a measurement: what they are started with, and what they have used.
 
+use std::ffi::OsString;
+use std::fs;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -18,7 +20,7 @@ use super::crowd::Carrier;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a process has used so far.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Used {
     /// Processor time in microseconds.
     pub cpu: f64,
@@ -30,44 +32,84 @@ impl Used {
     /// What the process `pid` has.
     pub(super) fn of(pid: u32) -> anyhow::Result<Self> {
         let mut cpu = 0.0;
-        for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
             // Nanoseconds on a processor come first. A thread may be over by now.
-            let stat = std::fs::read_to_string(thread?.path().join("schedstat")).unwrap_or_default();
+            let stat = fs::read_to_string(thread?.path().join("schedstat")).unwrap_or_default();
             cpu +=
                 stat.split(' ').next().and_then(|word| word.parse::<f64>().ok()).unwrap_or_default() / 1000.0;
         }
-        let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+        let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
         let line = rollup.lines().find_map(|line| line.strip_prefix("Private_Dirty:"));
         let kilobytes: f64 = line.context("Private_Dirty")?.trim().trim_end_matches(" kB").parse()?;
         Ok(Self { cpu, memory: kilobytes * 1024.0 })
     }
+
+    /// What it has, and those that it started have.
+    pub(super) fn of_all(pid: u32) -> anyhow::Result<Self> {
+        let mut all = Self::of(pid)?;
+        for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+            let children = fs::read_to_string(thread?.path().join("children"))?;
+            for child in children.split_whitespace() {
+                let child = Self::of_all(child.parse()?)?;
+                all = Self { cpu: all.cpu + child.cpu, memory: all.memory + child.memory };
+            }
+        }
+        Ok(all)
+    }
 }
 
-/// The first core is the server's, if it is pinned; the others are everybody else's.
-fn pinned(server: bool) -> [&'static str; 3] {
-    ["taskset", "-c", if server { "0" } else { "1" }]
+/// The core of the server that is measured, and that of everybody else.
+const CORES: [&str; 2] = ["0", "1"];
+
+/// How `program` is started where the server that is measured runs, which is its own core if it is pinned.
+pub(super) fn as_server(program: impl Into<OsString>, pin: bool) -> (OsString, Vec<OsString>) {
+    if pin {
+        ("taskset".into(), vec!["-c".into(), CORES[0].into(), program.into()])
+    } else {
+        (program.into(), Vec::new())
+    }
+}
+
+/// Where a program is: in PATH, or where only root's PATH leads.
+pub(super) fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain(["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from));
+    folders.map(|folder| folder.join(program)).find(|file| file.is_file())
+}
+
+/// As long as it lives this process, and what it starts, leaves the server's core alone.
+pub(super) struct OffTheServersCore(String);
+
+impl OffTheServersCore {
+    pub(super) fn begin() -> anyhow::Result<Self> {
+        let this = std::process::id().to_string();
+        let now = std::process::Command::new("taskset").args(["-p", "-c", &this]).output()?;
+        let before = String::from_utf8(now.stdout)?.rsplit(' ').next().unwrap_or_default().trim().to_owned();
+        confine(CORES[1])?;
+        Ok(Self(before))
+    }
+}
+
+impl Drop for OffTheServersCore {
+    fn drop(&mut self) {
+        // What follows only runs slower where it fails.
+        let _ = confine(&self.0);
+    }
+}
+
+/// This process runs on these cores alone.
+fn confine(cores: &str) -> anyhow::Result<()> {
+    let this = std::process::id().to_string();
+    let done = std::process::Command::new("taskset").args(["-a", "-p", "-c", cores, &this]).output()?;
+    anyhow::ensure!(done.status.success(), "taskset: {}", String::from_utf8_lossy(&done.stderr));
+    Ok(())
 }
 
 /// A gateway that listens there.
 pub(super) fn gateway(address: &str, config: String, pin: bool) -> Jobcast {
-    let args = ["gateway", "--listen", address];
-    let builder = Jobcast::builder().config(config);
-    if !pin {
-        return builder.args(args).start();
-    }
-    let [program, option, core] = pinned(true);
-    builder.program(program).args([option, core]).arg(binary()).args(args).start()
-}
-
-fn ourselves(server: bool, pin: bool) -> anyhow::Result<Command> {
-    let this = std::env::current_exe()?;
-    if !pin {
-        return Ok(Command::new(this));
-    }
-    let [program, option, core] = pinned(server);
-    let mut command = Command::new(program);
-    command.args([option, core]).arg(this);
-    Ok(command)
+    let (program, args) = as_server(binary(), pin);
+    let builder = Jobcast::builder().config(config).program(program).args(args);
+    builder.args(["gateway", "--listen", address]).start()
 }
 
 /// The floor of streams.
@@ -81,7 +123,9 @@ impl FloorProcess {
     /// One whose events take so many bytes on the wire.
     pub(super) fn start(bytes: usize, pin: bool) -> anyhow::Result<Self> {
         let address = format!("127.0.0.1:{}", free_port());
-        let child = ourselves(true, pin)?
+        let (program, args) = as_server(std::env::current_exe()?, pin);
+        let child = Command::new(program)
+            .args(args)
             .args(["stream-floor", "--listen", &address, "--bytes", &bytes.to_string()])
             .kill_on_drop(true)
             .spawn()?;
@@ -120,6 +164,13 @@ pub(super) struct Came {
     pub broken: u64,
 }
 
+/// How long events took to clients, in milliseconds.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Latency {
+    pub median: f64,
+    pub p99: f64,
+}
+
 impl CrowdProcess {
     /// Opens a stream for each of `paths`.
     pub(super) async fn gather(address: &str, paths: &[String], carrier: Carrier) -> anyhow::Result<Self> {
@@ -131,7 +182,7 @@ impl CrowdProcess {
             Carrier::Http2 => "http2",
         };
         let path: PathBuf = file.path().to_owned();
-        let mut child = ourselves(false, true)?
+        let mut child = Command::new(std::env::current_exe()?)
             .args(["stream-crowd", "--address", address, "--carrier", carrier, "--paths"])
             .arg(path)
             .stdin(Stdio::piped())
@@ -146,12 +197,28 @@ impl CrowdProcess {
         Ok(Self { _child: child, asks, answers, streams, opened, _paths: file })
     }
 
+    /// Drops all streams and opens them again at `address`, all at once; how long that took.
+    pub(super) async fn again(&mut self, address: &str) -> anyhow::Result<Duration> {
+        Ok(Duration::from_nanos(self.ask(&format!("again {address}\n")).await?[1]))
+    }
+
     /// What has come so far.
     pub(super) async fn events(&mut self) -> anyhow::Result<Came> {
-        self.asks.write_all(b"?\n").await?;
-        let line = self.answers.next_line().await?.context("the crowd is gone")?;
-        let numbers = numbers(&line);
+        let numbers = self.ask("events\n").await?;
         Ok(Came { count: numbers[0], bytes: numbers[1], broken: numbers[2] })
+    }
+
+    /// How long those took that came since it was asked last and say when they were due.
+    pub(super) async fn latency(&mut self) -> anyhow::Result<Latency> {
+        let numbers = self.ask("latency\n").await?;
+        anyhow::ensure!(numbers[2] > 0, "no event says when it was due");
+        let [median, p99] = [numbers[0], numbers[1]].map(|us| us as f64 / 1000.0);
+        Ok(Latency { median, p99 })
+    }
+
+    async fn ask(&mut self, what: &str) -> anyhow::Result<Vec<u64>> {
+        self.asks.write_all(what.as_bytes()).await?;
+        Ok(numbers(&self.answers.next_line().await?.context("the crowd is gone")?))
     }
 
     /// Waits until so many events have come in all.

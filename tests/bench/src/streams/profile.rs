@@ -10,10 +10,11 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 use tokio::time::sleep;
 
+use super::Size;
 use super::crowd::Carrier;
+use super::flow::{self, Flow, run, warm};
 use super::process::CrowdProcess;
-use super::replay::{Replay, To};
-use super::{Flow, FlowName, Scene, Size, run, warm};
+use super::scene::Scene;
 
 /// What a gateway is looked at for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
@@ -34,21 +35,20 @@ pub enum Profiled {
 pub async fn record(what: Profiled, size: Size, recording: &Path) -> anyhow::Result<()> {
     match what {
         Profiled::Idle => idle(size, recording).await,
-        Profiled::Fanout => flowing(FlowName::Fanout, size, recording).await,
-        Profiled::Jobs => flowing(FlowName::Jobs, size, recording).await,
-        Profiled::Burst => flowing(FlowName::Burst, size, recording).await,
+        Profiled::Fanout => flowing(flow::fanout(size.streams), size, recording).await,
+        Profiled::Jobs => flowing(flow::jobs(size.streams), size, recording).await,
+        Profiled::Burst => flowing(flow::burst(size.streams), size, recording).await,
         Profiled::Storm => storm(size, recording).await,
     }
 }
 
-async fn flowing(name: FlowName, size: Size, recording: &Path) -> anyhow::Result<()> {
-    let flow = Flow::new(name, size.streams);
+async fn flowing(flow: Flow, size: Size, recording: &Path) -> anyhow::Result<()> {
     let scene = Scene::set(flow.logs, size.pin).await?;
-    let mut replay = Replay::new(&scene.redis.addr(), To::Redis, scene.tips().await?).await?;
+    let mut replay = scene.replay().await?;
     let mut crowd = CrowdProcess::gather(&scene.address, &scene.paths(size.streams), Carrier::Socket).await?;
     let mut wanted = size.streams as u64;
     warm(&flow, size, &mut crowd, &mut replay, &mut wanted).await?;
-    let perf = Perf::start(scene.gateway.pid(), recording).await?;
+    let perf = Perf::start(scene.gateway_pid(), recording).await?;
     run(&flow, size, &mut crowd, &mut replay, &mut wanted).await?;
     perf.stop().await
 }
@@ -57,7 +57,7 @@ async fn idle(size: Size, recording: &Path) -> anyhow::Result<()> {
     let scene = Scene::set(size.logs, size.pin).await?;
     let _crowd = CrowdProcess::gather(&scene.address, &scene.paths(size.streams), Carrier::Socket).await?;
     sleep(SETTLED).await;
-    let perf = Perf::start(scene.gateway.pid(), recording).await?;
+    let perf = Perf::start(scene.gateway_pid(), recording).await?;
     // There is little to see, and heartbeats are far apart.
     sleep(size.time.max(Duration::from_secs(15)) * 2).await;
     perf.stop().await
@@ -67,7 +67,7 @@ async fn storm(size: Size, recording: &Path) -> anyhow::Result<()> {
     let scene = Scene::set(size.logs, size.pin).await?;
     let paths = scene.paths(size.streams);
     let before = CrowdProcess::gather(&scene.address, &paths, Carrier::Socket).await?;
-    let perf = Perf::start(scene.gateway.pid(), recording).await?;
+    let perf = Perf::start(scene.gateway_pid(), recording).await?;
     drop(before);
     let _after = CrowdProcess::gather(&scene.address, &paths, Carrier::Socket).await?;
     perf.stop().await
