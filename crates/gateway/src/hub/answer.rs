@@ -62,6 +62,7 @@ impl LogCore {
             return self.again(reading);
         } else {
             self.extend(&chain);
+            self.reach_back(&chain);
         }
         // The other pages are older for sure, since reads don't overlap.
         self.pages.retain(|held| !contradicts(&held.chain, &chain, page.last));
@@ -103,6 +104,17 @@ impl LogCore {
     fn extend(&mut self, chain: &Chain) {
         while let Some(frame) = self.head().and_then(|head| chain.next(head.into())) {
             self.push(frame.clone());
+        }
+    }
+
+    /// Lets the ring begin where `chain` does, if both end alike and others may come for what is before the ring.
+    fn reach_back(&mut self, chain: &Chain) {
+        if self.warm > 0
+            && let Some(ring) = &mut self.ring
+            && ring.end() == chain.end()
+            && ring.start().seq > chain.start().seq
+        {
+            *ring = chain.clone();
         }
     }
 

@@ -63,7 +63,13 @@ pub(crate) struct LogCore {
     pub(super) unsettled: bool,
     /// How many reads have started.
     pub(super) reads: u64,
+    /// How many more times [`cool`](Self::cool) is called before the ring drops what every stream has passed: streams come one after
+    /// the other now, and who comes next finds there what it would have to read.
+    pub(super) warm: u8,
 }
+
+/// How often [`LogCore::cool`] is called until a log to which several streams came is as any other.
+pub(super) const WARM: u8 = 2;
 
 impl LogCore {
     /// A job's log of which nothing is known.
@@ -80,6 +86,7 @@ impl LogCore {
             reading: None,
             unsettled: false,
             reads: 0,
+            warm: 0,
         }
     }
 
@@ -194,6 +201,14 @@ impl LogCore {
             }
         }
         freed
+    }
+
+    /// Time has passed: to be called every second or so.
+    pub(crate) fn cool(&mut self) {
+        if self.warm > 0 {
+            self.warm -= 1;
+            self.tidy_ring();
+        }
     }
 
     /// The frame of an entry, rendered unless it is already.

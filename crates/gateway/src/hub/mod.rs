@@ -172,6 +172,13 @@ impl Hub {
         }
     }
 
+    /// Lets logs to which several streams came at once go back to keeping nothing for those who may come.
+    fn cool(&self) {
+        for followed in self.0.logs.lock().values() {
+            followed.node.core.lock().cool();
+        }
+    }
+
     /// Keeps what all rings hold within the node's cap: the largest give first.
     fn shed(&self) {
         let nodes: Vec<_> = self.0.logs.lock().values().map(|followed| Arc::clone(&followed.node)).collect();
@@ -222,6 +229,7 @@ impl Hub {
                 loop {
                     ticks.tick().await;
                     self.tidy();
+                    self.cool();
                     self.shed();
                     if std::mem::replace(&mut partitions, self.partitions()) != partitions {
                         self.0.grown.notify_waiters();

@@ -46,6 +46,11 @@ impl Standing {
         is_empty
     }
 
+    /// Whether nobody stands anywhere.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
     /// Whether somebody stands at `position`.
     pub(crate) fn has(&self, position: Position) -> bool {
         self.find(position).is_ok()

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use model::{Cursor, Position};
 use smallvec::SmallVec;
 
-use super::core::LogCore;
+use super::core::{LogCore, WARM};
 use super::page::Page;
 use super::read::Want;
 use super::seat::Seat;
@@ -60,6 +60,9 @@ impl LogCore {
             self.gone = false;
             self.ended = false;
             self.unsettled = true;
+        }
+        if !self.standing.is_empty() {
+            self.warm = WARM;
         }
         self.standing.add(position);
         Seat { position, since: self.reads, ended: false }
@@ -155,10 +158,12 @@ impl LogCore {
         }
     }
 
-    /// Drops the frames that every stream has passed, and the oldest beyond the limit.
+    /// Drops the frames that every stream has passed, unless others may come for them now, and the oldest beyond the limit.
     pub(super) fn tidy_ring(&mut self) {
         if let Some(ring) = &mut self.ring {
-            ring.pop_to(self.standing.lowest().unwrap_or(u64::MAX));
+            if self.warm == 0 {
+                ring.pop_to(self.standing.lowest().unwrap_or(u64::MAX));
+            }
             while ring.bytes() > self.limits.ring_bytes && ring.len() > 1 {
                 ring.pop();
             }

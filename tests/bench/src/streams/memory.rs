@@ -10,7 +10,7 @@ use super::scene::Scene;
 use crate::figure::Record;
 
 /// What streams get to come to rest.
-const REST: Duration = Duration::from_secs(2);
+const REST: Duration = Duration::from_secs(4);
 
 /// Streams of each carrier.
 pub(super) async fn measure(size: Size, record: &mut Record) -> anyhow::Result<()> {

@@ -32,7 +32,7 @@ pub(super) async fn measure(size: Size, record: &mut Record) -> anyhow::Result<(
     let asking = ask(&address, &scene);
     let mut crowd = CrowdProcess::gather(&address, &scene.paths(logs * EACH), Carrier::Socket).await?;
     drop(asking);
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
     let bytes = (scene.used()?.memory - before.memory) / crowd.streams as f64;
     let [connections, reuses] = connections(&address).await?;
     eprintln!(

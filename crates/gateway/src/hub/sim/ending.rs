@@ -3,7 +3,7 @@
 use model::Cursor;
 
 use super::super::chain::Chain;
-use super::super::core::WaitFor;
+use super::super::core::{WARM, WaitFor};
 use super::ops::{Ending, Fate};
 use super::world::World;
 
@@ -64,6 +64,9 @@ impl World {
         }
         for stream in std::mem::take(&mut self.streams) {
             self.core.close(stream.seat);
+        }
+        for _ in 0..WARM {
+            self.core.cool();
         }
         assert_eq!(self.core.bytes(), 0, "kept for nobody");
     }

@@ -43,6 +43,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => Just(Op::AskTip),
         2 => any::<bool>().prop_map(Op::TellTip),
         1 => Just(Op::Unsettle),
+        2 => Just(Op::Cool),
     ]
 }
 

@@ -87,4 +87,6 @@ pub(super) enum Op {
     TellTip(bool),
     /// The subscription was built anew.
     Unsettle,
+    /// A second has passed.
+    Cool,
 }

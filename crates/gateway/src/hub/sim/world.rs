@@ -116,6 +116,7 @@ impl World {
                 let freed = self.core.shed(usize::from(bytes) * 8);
                 assert_eq!(self.core.bytes(), before - freed);
             }
+            Op::Cool => self.core.cool(),
             Op::AskTip if self.log.gone => {}
             Op::AskTip => self.tip = Some((self.core.head(), self.log.last())),
             Op::TellTip(barrier) => self.tell_tip(barrier),
