@@ -72,6 +72,32 @@ async fn slow_readers_at_one_place_cost_one_read_a_page() {
 }
 
 #[tokio::test]
+async fn streams_that_come_one_after_the_other_share_reads_too() {
+    const STREAMS: usize = 20;
+    let system = System::builder().workers(0).start().await;
+    let wiretap = Wiretap::start(system.redis.addr(), Duration::ZERO).await;
+    let apart = Apart::start(wiretap.url(), "").await;
+    let id = system.client(0).submit("remote", Value::Null).await;
+    let worker = Remote::claim(system.client(0), "remote").await;
+    let mut streams = Vec::new();
+    for _ in 0..STREAMS {
+        let mut stream = RawStream::open(&apart.client.events_url(id), &[]).await;
+        assert!(stream.until(|body| body.contains("event: started")).await);
+        streams.push(stream);
+    }
+    let reads = wiretap.reads().all;
+    println!("{STREAMS} streams, each after the one before: {reads} reads");
+    // On a machine that stands still for seconds in between, some more.
+    assert!(reads <= STREAMS / 2, "one for the first, and one for those who come soon after: {reads}");
+    worker.complete(Value::Null).await;
+    let truth = Behind::of(&system, id).await.frames().await;
+    for stream in &mut streams {
+        assert_eq!(frames(&stream.events_to_end().await), truth);
+    }
+    system.nothing_grows().await;
+}
+
+#[tokio::test]
 async fn no_more_reads_are_in_flight_than_may_be() {
     const LOGS: usize = 60;
     let system = System::builder().workers(0).start().await;
