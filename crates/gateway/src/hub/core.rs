@@ -203,12 +203,15 @@ impl LogCore {
         freed
     }
 
+    /// Whether it keeps frames for streams that may come: then [`cool`](Self::cool) is to be called.
+    pub(crate) const fn is_warm(&self) -> bool {
+        self.warm > 0
+    }
+
     /// Time has passed: to be called every second or so.
     pub(crate) fn cool(&mut self) {
-        if self.warm > 0 {
-            self.warm -= 1;
-            self.tidy_ring();
-        }
+        self.warm = self.warm.saturating_sub(1);
+        self.tidy_ring();
     }
 
     /// The frame of an entry, rendered unless it is already.

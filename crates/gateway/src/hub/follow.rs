@@ -36,7 +36,14 @@ pub(crate) enum Next {
 
 impl Follow {
     pub(super) fn new(hub: Hub, node: Arc<Node>, position: Position) -> Self {
-        let seat = node.core.lock().open(position);
+        let seat = {
+            let mut core = node.core.lock();
+            let seat = core.open(position);
+            if core.is_warm() {
+                hub.warmed(&node);
+            }
+            seat
+        };
         // An opening may raise a doubt that nobody else's waiting would settle.
         node.read_what_is_wanted();
         Self { hub, node, seat: Some(seat) }

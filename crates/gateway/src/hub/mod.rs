@@ -26,6 +26,7 @@ mod sim;
 mod streams;
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -78,6 +79,8 @@ struct Shared {
     logs: Mutex<HashMap<LogId, Followed>>,
     /// Those of jobs that are cancelled when nobody follows them.
     kept: Mutex<HashMap<LogId, Weak<Node>>>,
+    /// Those that keep frames for streams that may come.
+    warm: Mutex<Vec<Arc<Node>>>,
     reads: Semaphore,
     /// Partitions were added.
     grown: Arc<Notify>,
@@ -125,9 +128,9 @@ impl Hub {
             coalesce,
             base_url,
         };
-        let (logs, kept, reads) = (Mutex::default(), Mutex::default(), Semaphore::new(reads));
-        let grown = Arc::default();
-        Self(Arc::new(Shared { store, options, logs, kept, reads, grown, tasks, stop }))
+        let (logs, kept, warm) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let (reads, grown) = (Semaphore::new(reads), Arc::default());
+        Self(Arc::new(Shared { store, options, logs, kept, warm, reads, grown, tasks, stop }))
     }
 
     /// Follows `log` from `position` on. A job is known to exist, or the follower is told that it is gone.
@@ -172,11 +175,24 @@ impl Hub {
         }
     }
 
-    /// Lets logs to which several streams came at once go back to keeping nothing for those who may come.
-    fn cool(&self) {
-        for followed in self.0.logs.lock().values() {
-            followed.node.core.lock().cool();
+    /// `node`, whose core is locked, keeps frames for streams that may come.
+    fn warmed(&self, node: &Arc<Node>) {
+        if !node.listed.swap(true, Ordering::Relaxed) {
+            self.0.warm.lock().push(Arc::clone(node));
         }
+    }
+
+    /// Lets logs to which several streams came go back to keeping nothing for those who may come. They are a list of their own:
+    /// to look at all logs each second would hold up what goes on.
+    fn cool(&self) {
+        let mut warm = std::mem::take(&mut *self.0.warm.lock());
+        warm.retain(|node| {
+            let mut core = node.core.lock();
+            core.cool();
+            node.listed.store(core.is_warm(), Ordering::Relaxed);
+            core.is_warm()
+        });
+        self.0.warm.lock().append(&mut warm);
     }
 
     /// Keeps what all rings hold within the node's cap: the largest give first.

@@ -36,6 +36,8 @@ pub(crate) struct Node {
     /// Something was heard since the last reconcile that the log went on by. What seems to be a repeat is no sign of life: it
     /// may be of a new history that hasn't come to where the lost one ended.
     pub(super) heard: AtomicBool,
+    /// It is in the hub's list of warm logs. Changed under the core's lock alone.
+    pub(super) listed: AtomicBool,
     subscription: Mutex<Option<Subscription>>,
     pub(super) kept: Mutex<Option<Kept>>,
 }
@@ -56,6 +58,7 @@ impl Node {
             stood: AtomicBool::new(false),
             gathering: AtomicBool::new(false),
             heard: AtomicBool::new(false),
+            listed: AtomicBool::new(false),
             subscription: Mutex::new(None),
             kept: Mutex::new(None),
         });
