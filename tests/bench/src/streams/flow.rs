@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::Size;
 use super::crowd::Carrier;
-use super::peer::Peer;
+use super::peer::{Figures, Peer};
 use super::process::{CrowdProcess, FloorProcess, Used};
 use super::replay::Replay;
 use super::scene::Scene;
@@ -63,9 +63,7 @@ pub(super) async fn measure(size: Size, peers: &[Peer], record: &mut Record) -> 
     record.add("floor_cpu_per_open", floor.open_cpu);
     record.add("stream_cpu_per_open", ours.open_cpu);
     record.add("opens_cpu_floor_to_stream", floor.open_cpu / ours.open_cpu);
-    for peer in peers {
-        let names = peer.figures();
-        let Some(theirs) = peer.or_left_out(peer_of(*peer, &flow, size).await) else { continue };
+    for (names, theirs) in of_peers(&flow, size, peers).await {
         record.add(names.fanout, theirs.cpu);
         record.add(names.fanout_ratio, ours.cpu / theirs.cpu);
     }
@@ -75,9 +73,7 @@ pub(super) async fn measure(size: Size, peers: &[Peer], record: &mut Record) -> 
     record.add("floor_cpu_per_event_jobs", floor.cpu);
     record.add("stream_cpu_per_event_jobs", ours.cpu);
     record.add("stream_to_floor_jobs", ours.cpu / floor.cpu);
-    for peer in peers {
-        let names = peer.figures();
-        let Some(theirs) = peer.or_left_out(peer_of(*peer, &flow, size).await) else { continue };
+    for (names, theirs) in of_peers(&flow, size, peers).await {
         record.add(names.jobs, theirs.cpu);
         record.add(names.jobs_ratio, ours.cpu / theirs.cpu);
     }
@@ -105,6 +101,16 @@ async fn floor_of(flow: &Flow, size: Size) -> anyhow::Result<Took> {
     let paths: Vec<_> = (0..size.streams).map(|n| format!("/{}", n % flow.logs)).collect();
     let mut replay = Replay::new(&floor.address, Wire::Floor, logs).await?;
     took(flow, size, &floor.address, &paths, &mut replay, || floor.used()).await
+}
+
+/// What `flow` took on each of `peers`, those left out that didn't hold out.
+async fn of_peers(flow: &Flow, size: Size, peers: &[Peer]) -> Vec<(&'static Figures, Took)> {
+    let mut measured = Vec::new();
+    for &peer in peers {
+        let theirs = peer.or_left_out(peer_of(peer, flow, size).await);
+        measured.extend(theirs.map(|theirs| (peer.figures(), theirs)));
+    }
+    measured
 }
 
 async fn peer_of(peer: Peer, flow: &Flow, size: Size) -> anyhow::Result<Took> {
