@@ -13,10 +13,12 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep};
 
 use crate::alarm::Alarm;
+use crate::attempt::Ready;
 use crate::courier::Courier;
 use crate::deliver::Delivery;
 use crate::host::Host;
 use crate::settler::Settler;
+use crate::turn::begin;
 
 /// The most that one claim brings.
 const MOST: usize = 100;
@@ -112,20 +114,18 @@ impl Claimer {
     }
 
     /// Begins what was claimed. The host for whose sake it is best to claim no more for a moment.
-    fn begin(&self, claim: Claim) -> Option<Arc<Host>> {
+    fn begin(&self, claim: Claim) -> Option<Arc<Host<Ready>>> {
         let Claim { due, start_until, mut permits, .. } = claim;
         let (mut longest, mut busiest) = (Duration::ZERO, None);
         for due in due.deliveries {
             let Some(permit) = permits.split(1) else { break };
             let (courier, settler) = (Arc::clone(&self.courier), self.settler.clone());
             let delivery = Delivery::new(courier, settler, permit, due, start_until);
-            let deliveries = &self.courier.deliveries;
             if self.courier.soft.is_cancelled() {
-                deliveries.spawn(delivery.give_back());
+                delivery.give_back();
                 continue;
             }
-            let (plan, host) = delivery.plan();
-            deliveries.spawn(delivery.carry_out(plan));
+            let host = begin(&self.courier, delivery);
             let relief = host.as_ref().map_or(Duration::ZERO, |host| host.relief());
             if relief > longest {
                 (longest, busiest) = (relief, host);

@@ -7,6 +7,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::attempt::Ready;
 use crate::destinations::Destinations;
 use crate::host::Hosts;
 use crate::{CourierMetrics, Options, Secrets};
@@ -17,7 +18,7 @@ pub(crate) struct Courier {
     pub(crate) options: Options,
     pub(crate) destinations: Destinations,
     pub(crate) secrets: Secrets,
-    pub(crate) hosts: Hosts,
+    pub(crate) hosts: Hosts<Ready>,
     pub(crate) metrics: CourierMetrics,
     /// One for each delivery that may be in hand.
     pub(crate) permits: Arc<Semaphore>,

@@ -16,6 +16,8 @@ pub(crate) struct Destination {
     pub(crate) target: Target,
     /// The target's URL, read.
     pub(crate) url: Url,
+    /// The target's host and port.
+    pub(crate) host: String,
 }
 
 /// The destinations that are known.
@@ -37,7 +39,8 @@ impl Destinations {
         }
         let target = self.rules.target(url)?;
         let read = Url::parse(target.url()).map_err(|error| TargetError::NotAUrl(error.to_string()))?;
-        let destination = Arc::new(Destination { target, url: read });
+        let host = format!("{}:{}", target.host(), target.port());
+        let destination = Arc::new(Destination { target, url: read, host });
         let mut known = self.known.lock();
         if known.len() >= MOST {
             known.clear();

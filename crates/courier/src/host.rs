@@ -1,16 +1,18 @@
 //! The hosts that deliveries go to: each with its rules, those that wait for it, and its own HTTP client.
 
 use std::collections::{HashMap, VecDeque};
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use model::webhook::Target;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, oneshot};
+use smallvec::SmallVec;
+use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
 use crate::Options;
+use crate::destinations::Destination;
 use crate::gate::{Bounds, Ended, Entry, Gate, PATIENCE};
 use crate::http::{Http, Sender};
 use crate::memory::{Memory, Share, Taken};
@@ -27,9 +29,9 @@ const SCARCITY: Duration = Duration::from_secs(3);
 /// How many a claim may bring.
 const A_CLAIM: u32 = 100;
 
-/// All hosts that are known.
-pub(crate) struct Hosts {
-    table: Mutex<HashMap<(String, u16), Arc<Host>>>,
+/// All hosts that are known; `W` is what waits for them.
+pub(crate) struct Hosts<W> {
+    table: Mutex<HashMap<String, Arc<Host<W>>>>,
     bounds: Bounds,
     crowd: Arc<Crowd>,
     strangers: Arc<Crowd>,
@@ -37,7 +39,7 @@ pub(crate) struct Hosts {
     sender: Sender,
 }
 
-impl Hosts {
+impl<W> Hosts<W> {
     /// None yet. Of [`Options::concurrency`] deliveries a quarter may wait, and half may be under way to hosts that haven't shown that
     /// they take anything: what is left is for those that have, however many others there are.
     pub(crate) fn new(options: &Options, sender: Sender) -> Self {
@@ -47,26 +49,29 @@ impl Hosts {
         Self { table: Mutex::default(), bounds, crowd, strangers, memory: Memory::of(bodies), sender }
     }
 
-    /// The host of `target`.
-    pub(crate) fn of(&self, target: &Target) -> Result<Arc<Host>, reqwest::Error> {
-        let address = (target.host().to_owned(), target.port());
+    /// The host of `destination`.
+    pub(crate) fn of(&self, destination: &Destination) -> Result<Arc<Host<W>>, reqwest::Error> {
         let mut table = self.table.lock();
-        if let Some(host) = table.get(&address) {
+        if let Some(host) = table.get(&destination.host) {
             return Ok(Arc::clone(host));
         }
         if table.len() >= MOST_HOSTS {
             make_room(&mut table);
         }
         let host = Arc::new(Host {
-            state: Mutex::new(State { gate: Gate::new(self.bounds, Instant::now()), line: VecDeque::new() }),
+            state: Mutex::new(State {
+                gate: Gate::new(self.bounds, Instant::now()),
+                line: VecDeque::new(),
+                is_watched: false,
+            }),
             bounds: self.bounds,
             crowd: Arc::clone(&self.crowd),
             strangers: Arc::clone(&self.strangers),
             memory: self.memory.share(),
             eased: Notify::new(),
-            http: self.sender.to(target)?,
+            http: self.sender.to(&destination.target)?,
         });
-        table.insert(address, Arc::clone(&host));
+        table.insert(destination.host.clone(), Arc::clone(&host));
         Ok(host)
     }
 
@@ -80,7 +85,7 @@ impl Hosts {
 }
 
 /// Forgets a tenth of all hosts: of those that are idle, those that were used least recently.
-fn make_room(table: &mut HashMap<(String, u16), Arc<Host>>) {
+fn make_room<W>(table: &mut HashMap<String, Arc<Host<W>>>) {
     let idle = table.iter().filter(|(_, host)| Arc::strong_count(host) == 1);
     let mut idle: Vec<_> =
         idle.map(|(address, host)| (host.state.lock().gate.last_used(), address.clone())).collect();
@@ -91,8 +96,8 @@ fn make_room(table: &mut HashMap<(String, u16), Arc<Host>>) {
 }
 
 /// One host and port.
-pub(crate) struct Host {
-    state: Mutex<State>,
+pub(crate) struct Host<W> {
+    state: Mutex<State<W>>,
     bounds: Bounds,
     /// All that wait.
     crowd: Arc<Crowd>,
@@ -104,48 +109,84 @@ pub(crate) struct Host {
     http: Http,
 }
 
-struct State {
+struct State<W> {
     gate: Gate,
     /// Those that wait for a place, who came first being first.
-    line: VecDeque<oneshot::Sender<Place>>,
+    line: VecDeque<Waiting<W>>,
+    /// Whether somebody looks at the line: see [`Host::look`].
+    is_watched: bool,
 }
 
-/// What a delivery may do.
-pub(crate) enum Admission {
-    /// Send now.
-    Go(Place),
-    /// Wait for a place: see [`Waiting::place`].
-    Wait(Waiting),
-    /// Come again in so long.
-    Later(Duration),
+struct Waiting<W> {
+    what: W,
+    until: Instant,
+    _seat: Seat,
 }
 
-impl Host {
+/// What may be done with what came to a host.
+pub(crate) enum Admission<W> {
+    /// Send it now.
+    Go(Place<W>, W),
+    /// Nothing: it stands in the line. Unless that is watched, the caller has to: see [`Host::look`].
+    Waits { is_watched: bool },
+    /// It is to come again in so long.
+    Later(W, Duration),
+}
+
+/// Who waits no longer.
+pub(crate) struct Turn<W> {
+    /// These have a place.
+    pub(crate) begin: SmallVec<[(Place<W>, W); 1]>,
+    /// These won't get one, and are to come again in so long.
+    pub(crate) later: Vec<(W, Duration)>,
+}
+
+impl<W> Host<W> {
     /// The way to it.
     pub(crate) fn http(&self) -> &Http {
         &self.http
     }
 
-    /// Asks for a place.
-    pub(crate) fn enter(self: &Arc<Self>) -> Admission {
+    /// Asks for a place for `what`.
+    pub(crate) fn enter(self: &Arc<Self>, what: W) -> Admission<W> {
         let now = Instant::now();
         let mut state = self.state.lock();
         let waiting = state.line.len();
         if let Some(standing) = self.standing(&state.gate) {
             match state.gate.enter(now, waiting) {
-                Entry::Go => return Admission::Go(Place::new(self, standing)),
+                Entry::Go => return Admission::Go(Place::new(self, standing), what),
                 Entry::Wait => {
                     let room = self.crowd.open_to(&state.gate);
                     if let Some(seat) = Seat::take(&self.crowd, room) {
-                        let (sender, place) = oneshot::channel();
-                        state.line.push_back(sender);
-                        return Admission::Wait(Waiting { host: Arc::clone(self), place, _seat: seat });
+                        state.line.push_back(Waiting { what, until: now + PATIENCE, _seat: seat });
+                        return Admission::Waits { is_watched: mem::replace(&mut state.is_watched, true) };
                     }
                 }
                 Entry::Later => {}
             }
         }
-        Admission::Later(state.gate.later(now, waiting, rand::random()))
+        Admission::Later(what, state.gate.later(now, waiting, rand::random()))
+    }
+
+    /// Who waits no longer as time goes by, and when to look again; `None` where nobody waits, and nobody needs to look until it is
+    /// said anew.
+    pub(crate) fn look(self: &Arc<Self>) -> (Turn<W>, Option<Instant>) {
+        let now = Instant::now();
+        let mut state = self.state.lock();
+        // A place that was dropped without a word was given to nobody.
+        let begin = self.admit(&mut state, now);
+        let late = state.line.iter().take_while(|waiting| waiting.until <= now).count();
+        let late: Vec<_> = state.line.drain(..late).map(|waiting| waiting.what).collect();
+        let again = state.line.front().map(|waiting| waiting.until);
+        state.is_watched = again.is_some();
+        (Turn { begin, later: put_off(&mut state, late, now) }, again)
+    }
+
+    /// All that wait; none of them does any more.
+    pub(crate) fn clear(&self) -> Vec<W> {
+        let mut state = self.state.lock();
+        state.is_watched = false;
+        state.line.drain(..).map(|waiting| waiting.what).collect()
     }
 
     /// As what a request is under way; `None` where there are enough such.
@@ -206,38 +247,45 @@ impl Host {
         self.bounds.waiting / 2
     }
 
-    fn leave(self: &Arc<Self>, ended: Ended) {
+    fn leave(self: &Arc<Self>, ended: Ended) -> Turn<W> {
         let now = Instant::now();
         let mut state = self.state.lock();
         state.gate.leave(now, ended, rand::random());
-        if !state.gate.is_closed() {
-            // Whoever waits hears that there will be no place.
-            state.line.clear();
-            self.eased.notify_waiters();
+        if state.gate.is_closed() {
+            return Turn { begin: self.admit(&mut state, now), later: Vec::new() };
         }
-        while let Some(next) = state.line.pop_front() {
+        // There will be no place for a while.
+        let all = state.line.drain(..).map(|waiting| waiting.what).collect();
+        self.eased.notify_waiters();
+        Turn { begin: SmallVec::new(), later: put_off(&mut state, all, now) }
+    }
+
+    /// Gives places to those who wait, as there are.
+    fn admit(self: &Arc<Self>, state: &mut State<W>, now: Instant) -> SmallVec<[(Place<W>, W); 1]> {
+        let mut begin = SmallVec::new();
+        while !state.line.is_empty()
+            && let Some(standing) = self.standing(&state.gate)
+            && state.gate.admit(now)
+            && let Some(next) = state.line.pop_front()
+        {
+            begin.push((Place::new(self, standing), next.what));
             if [self.enough(), A_CLAIM as usize / 2].contains(&(state.line.len() + 1)) {
                 self.eased.notify_waiters();
             }
-            if next.is_closed() {
-                continue;
-            }
-            let Some(standing) = self.standing(&state.gate).filter(|_| state.gate.admit(now)) else {
-                state.line.push_front(next);
-                return;
-            };
-            if let Err(mut place) = next.send(Place::new(self, standing)) {
-                // It has gone meanwhile; its place must not be given back by the drop, which would wait for this very lock.
-                place.is_held = false;
-                state.gate.leave(now, Ended::Abandoned, 0.0);
-            }
         }
+        begin
     }
 }
 
+/// A time for each of `all`, who get no place.
+fn put_off<W>(state: &mut State<W>, all: Vec<W>, now: Instant) -> Vec<(W, Duration)> {
+    let State { gate, line, .. } = state;
+    all.into_iter().map(|what| (what, gate.later(now, line.len(), rand::random()))).collect()
+}
+
 /// The right to one request to a host. Dropped without a word it says nothing of the host.
-pub(crate) struct Place {
-    host: Arc<Host>,
+pub(crate) struct Place<W> {
+    host: Arc<Host<W>>,
     standing: Standing,
     is_held: bool,
 }
@@ -250,13 +298,13 @@ enum Standing {
     Stranger(#[expect(dead_code, reason = "it counts for as long as it lives")] Seat),
 }
 
-impl Place {
-    fn new(host: &Arc<Host>, standing: Standing) -> Self {
+impl<W> Place<W> {
+    fn new(host: &Arc<Host<W>>, standing: Standing) -> Self {
         Self { host: Arc::clone(host), standing, is_held: true }
     }
 
     /// The host.
-    pub(crate) fn host(&self) -> &Arc<Host> {
+    pub(crate) fn host(&self) -> &Host<W> {
         &self.host
     }
 
@@ -277,36 +325,19 @@ impl Place {
         Err(self.host.later().max(delay))
     }
 
-    /// Gives the place back, and tells what came of it.
-    pub(crate) fn leave(mut self, ended: Ended) {
+    /// Gives the place back, and tells what came of it. Who waits no longer.
+    pub(crate) fn leave(mut self, ended: Ended) -> Turn<W> {
         self.is_held = false;
-        self.host.leave(ended);
+        self.host.leave(ended)
     }
 }
 
-impl Drop for Place {
+impl<W> Drop for Place<W> {
     fn drop(&mut self) {
         if self.is_held {
-            self.host.leave(Ended::Abandoned);
+            // Who waits hears of it at the next end, or at the next look.
+            self.host.state.lock().gate.leave(Instant::now(), Ended::Abandoned, rand::random());
         }
-    }
-}
-
-/// A place in the line.
-pub(crate) struct Waiting {
-    host: Arc<Host>,
-    place: oneshot::Receiver<Place>,
-    _seat: Seat,
-}
-
-impl Waiting {
-    /// The place, once it is there; or in how long to come again, if it doesn't come within a moment.
-    pub(crate) async fn place(self) -> Result<Place, Duration> {
-        if let Ok(Ok(place)) = timeout(PATIENCE, self.place).await {
-            return Ok(place);
-        }
-        self.host.state.lock().line.retain(|waiting| !waiting.is_closed());
-        Err(self.host.later())
     }
 }
 

@@ -1,15 +1,16 @@
 //! The courier: tells receivers how jobs have ended.
 //!
 //! ```text
-//! claim ──► host: a place? ──► http: one signed POST ──► verdict ──► settler: store.settle
-//!             │ gate: window, breaker      └─ resolve: only addresses that are allowed
-//!             └─ no: put off, without an attempt
+//! claim ──► turn ──► host: a place? ──► attempt ──► http: one signed POST ──► verdict ──► settler: store.settle
+//!                      │ gate: window, breaker        └─ resolve: only addresses that are allowed
+//!                      └─ no: it waits in the line, or is put off without an attempt
 //! ```
 //!
 //! **Invariant:** what is in hand is in Redis too, under a lease that outlives the request: no two couriers send the same delivery
 //! at once, and a courier that dies loses none. No receiver, however slow or broken, keeps another one waiting.
 
 mod alarm;
+mod attempt;
 mod authorities;
 mod claim;
 mod courier;
@@ -27,6 +28,7 @@ mod resolve;
 mod schedule;
 mod secrets;
 mod settler;
+mod turn;
 mod verdict;
 
 use std::sync::Arc;

@@ -16,9 +16,9 @@ use crate::courier::Courier;
 /// How long what came of deliveries is told once the courier stops. Shorter than the time that a hard stop leaves.
 const FAREWELL: Duration = Duration::from_secs(4);
 
-/// The way to what writes one partition's.
+/// The way to what writes one partition's. No more wait to be written than there are permits.
 #[derive(Clone)]
-pub(crate) struct Settler(mpsc::Sender<Unwritten>);
+pub(crate) struct Settler(mpsc::UnboundedSender<Unwritten>);
 
 /// What came of a delivery, and the room that it takes up until that is written.
 struct Unwritten {
@@ -30,16 +30,15 @@ impl Settler {
     /// One for `partition`, which sets `alarm` when something is due again. Its task is one of the courier's deliveries, and ends
     /// after the last of them.
     pub(crate) fn start(courier: &Arc<Courier>, partition: Partition, alarm: Arc<Alarm>) -> Self {
-        // No more come than there are permits.
-        let (sender, unwritten) = mpsc::channel(courier.options.concurrency);
+        let (sender, unwritten) = mpsc::unbounded_channel();
         let writer = Writer { courier: Arc::clone(courier), partition, alarm };
         courier.deliveries.spawn(writer.write_all(unwritten));
         Self(sender)
     }
 
     /// Hands `settlement` over. What can't be written until the courier has stopped comes again when its lease ends.
-    pub(crate) async fn settle(&self, settlement: Settlement, permit: OwnedSemaphorePermit) {
-        drop(self.0.send(Unwritten { settlement, permit }).await);
+    pub(crate) fn settle(&self, settlement: Settlement, permit: OwnedSemaphorePermit) {
+        drop(self.0.send(Unwritten { settlement, permit }));
     }
 }
 
@@ -51,7 +50,7 @@ struct Writer {
 }
 
 impl Writer {
-    async fn write_all(self, mut unwritten: mpsc::Receiver<Unwritten>) {
+    async fn write_all(self, mut unwritten: mpsc::UnboundedReceiver<Unwritten>) {
         let mut together = Vec::new();
         let writing = async {
             while unwritten.recv_many(&mut together, MAX_SETTLEMENTS).await > 0 {

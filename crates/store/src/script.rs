@@ -1,5 +1,7 @@
 //! Scripts: one step each, in a `.lua` file of its own.
 
+use std::fmt::{Display, Write};
+
 use redis::Cmd;
 
 use crate::plant::with_fault;
@@ -21,7 +23,7 @@ impl Script {
 
     /// A call of this script.
     pub(crate) fn call(&'static self, keys: Vec<String>) -> ScriptCall {
-        ScriptCall { script: self, keys, args: Vec::new() }
+        ScriptCall { script: self, keys, text: String::new(), ends: Vec::new() }
     }
 }
 
@@ -29,19 +31,29 @@ impl Script {
 pub(crate) struct ScriptCall {
     script: &'static Script,
     keys: Vec<String>,
-    args: Vec<Vec<u8>>,
+    /// All arguments, one after the other: a step may have hundreds.
+    text: String,
+    /// Where each of them ends.
+    ends: Vec<usize>,
 }
 
 impl ScriptCall {
     /// One more argument.
-    pub(crate) fn arg(mut self, value: impl ToString) -> Self {
-        self.args.push(value.to_string().into_bytes());
+    pub(crate) fn arg(mut self, value: impl Display) -> Self {
+        // A string takes all that there is memory for.
+        let _ = write!(self.text, "{value}");
+        self.ends.push(self.text.len());
         self
     }
 
     fn cmd(&self, name: &str, script: &str) -> Cmd {
         let mut cmd = redis::cmd(name);
-        cmd.arg(script).arg(self.keys.len()).arg(&self.keys).arg(&self.args);
+        cmd.arg(script).arg(self.keys.len()).arg(&self.keys);
+        let mut begin = 0;
+        for &end in &self.ends {
+            cmd.arg(&self.text[begin..end]);
+            begin = end;
+        }
         cmd
     }
 

@@ -1,5 +1,6 @@
 //! read: a job's state, and pages of logs.
 
+use std::borrow::Cow;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -116,8 +117,8 @@ impl Store {
 
 fn read_fields(job: JobId, value: Value) -> Result<Option<Job>, StoreError> {
     let Value::Array(values) = value else { return Err(unreadable(&value)) };
-    let fields = JOB_FIELDS.iter().copied().zip(values).filter_map(|(name, value)| match value {
-        Value::BulkString(bytes) => Some((name, String::from_utf8_lossy(&bytes).into_owned())),
+    let fields = JOB_FIELDS.iter().copied().zip(&values).filter_map(|(name, value)| match value {
+        Value::BulkString(bytes) => Some((name, String::from_utf8_lossy(bytes))),
         _ => None,
     });
     read_job(job, &Fields(fields.collect()))
@@ -126,7 +127,7 @@ fn read_fields(job: JobId, value: Value) -> Result<Option<Job>, StoreError> {
 /// A job as its deliveries tell it: each field's name, length and bytes.
 pub(super) fn read_told(job: JobId, told: &[u8]) -> Result<Job, StoreError> {
     let bad = || unreadable(&"a delivery's body");
-    let (mut fields, mut rest) = (Vec::with_capacity(JOB_FIELDS.len()), told);
+    let (mut fields, mut names, mut rest) = (Vec::with_capacity(JOB_FIELDS.len()), JOB_FIELDS, told);
     while !rest.is_empty() {
         let end = rest.iter().position(|&byte| byte == b'\n').ok_or_else(bad)?;
         let (head, after) = rest.split_at(end);
@@ -135,8 +136,10 @@ pub(super) fn read_told(job: JobId, told: &[u8]) -> Result<Job, StoreError> {
         let length: usize = length.parse().map_err(|_| bad())?;
         let (value, after) =
             after.get(1..).and_then(|after| after.split_at_checked(length)).ok_or_else(bad)?;
-        if let Some(known) = JOB_FIELDS.iter().find(|known| **known == name) {
-            fields.push((*known, String::from_utf8_lossy(value).into_owned()));
+        // They come in this order, perhaps with others that a newer release writes.
+        if let Some(at) = names.iter().position(|known| *known == name) {
+            fields.push((names[at], String::from_utf8_lossy(value)));
+            names = &names[at + 1..];
         }
         rest = after;
     }
@@ -225,9 +228,9 @@ const JOB_FIELDS: &[&str] = &[
 ];
 
 /// Few enough to be looked for one by one.
-struct Fields(Vec<(&'static str, String)>);
+struct Fields<'a>(Vec<(&'static str, Cow<'a, str>)>);
 
-impl Fields {
+impl Fields<'_> {
     fn text(&self, name: &str) -> &str {
         self.0.iter().find(|(known, _)| *known == name).map(|(_, text)| &**text).unwrap_or_default()
     }
@@ -253,7 +256,7 @@ impl Fields {
     }
 }
 
-fn read_job(id: JobId, fields: &Fields) -> Result<Option<Job>, StoreError> {
+fn read_job(id: JobId, fields: &Fields<'_>) -> Result<Option<Job>, StoreError> {
     if fields.text("status").is_empty() {
         return Ok(None);
     }
