@@ -38,7 +38,7 @@ pub async fn measure(size: Size, record: &mut Record) -> anyhow::Result<()> {
         good.push(Hook::start().await);
     }
     // Dropped at the end, whatever still hangs.
-    let _courier = start(&["courier", "--url", &server.url()])?;
+    let _courier = start(&["courier", "--url", &server.url()], false)?;
     let to_bad = |host: u16| bad[usize::from(host) % bad.len()].url_at(1 + host / 250 * 256 + host % 250);
     let mut urls: Vec<_> = (0..size.bad).map(to_bad).collect();
     end_jobs(&store, &urls).await?;

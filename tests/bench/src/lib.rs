@@ -4,12 +4,15 @@
 pub mod appends;
 pub mod bare;
 pub mod beside;
+mod cores;
+mod epoll;
 pub mod figure;
 pub mod floor;
 pub mod jobs;
 pub mod memory;
 pub mod monitor;
 pub mod outputs;
+mod receiver;
 pub mod scene;
 pub mod streams;
 pub mod submissions;

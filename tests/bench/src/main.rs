@@ -46,7 +46,7 @@ struct Args {
     /// The program of Valkey 9.1, on which an event's cost is measured too
     #[arg(long)]
     valkey: Option<PathBuf>,
-    /// Leave it to the system on which cores the servers of streams run
+    /// Leave it to the system on which cores couriers and the servers of streams run
     #[arg(long)]
     free: bool,
     /// Where the summary goes
@@ -158,7 +158,7 @@ enum Role {
     },
 }
 
-#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     match args.role {
@@ -202,7 +202,7 @@ async fn main() -> anyhow::Result<()> {
             run(jobs, finished, &mut record).await?;
         }
         if part(Only::Webhooks) {
-            webhooks::measure(jobs, &mut record).await?;
+            webhooks::measure(jobs, size.pin, &mut record).await?;
             beside::measure(bad, &mut record).await?;
         }
         if part(Only::Appends) {

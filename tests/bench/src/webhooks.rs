@@ -1,6 +1,6 @@
 //! Deliveries a second from one courier process to a receiver that only counts, beside a bare loop that makes the same POSTs with the
 //! same HTTP client and as many at once; and what each takes of a processor. Both are processes of their own: this program, started
-//! once more.
+//! once more. Each has a core to itself, and Redis and the receiver have the other.
 
 use std::io::Read;
 use std::process::Stdio;
@@ -11,34 +11,33 @@ use anyhow::ensure;
 use courier::{Authorities, CourierMetrics, Parts, Secrets, SystemLookup};
 use model::Owner;
 use model::webhook::{Allow, Secret, TargetRules};
-use parking_lot::Mutex;
 use rustix::time::{ClockId, clock_gettime};
 use service::stop::Shutdown;
 use store::{NewJob, Options, Store, Submitted, Target, Webhook, WebhookSecret};
 use testkit::redis::RedisServer;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
 
+use crate::cores::{OffTheServersCore, as_server};
 use crate::figure::Record;
+use crate::receiver::Receiver;
 use crate::scene::{new_job, processor, steps};
 
 /// How many requests are under way at once, as many as a courier has for one host.
-const AT_ONCE: u32 = 32;
+const AT_ONCE: u32 = 128;
 /// How many callers make jobs that end.
 const CALLERS: usize = 64;
 
-/// `jobs` deliveries, on a server of its own, and as many bare POSTs.
-pub async fn measure(jobs: usize, record: &mut Record) -> anyhow::Result<()> {
+/// `jobs` deliveries, on a server of its own, and as many bare POSTs. `pin` gives the courier and the bare loop a core.
+pub async fn measure(jobs: usize, pin: bool, record: &mut Record) -> anyhow::Result<()> {
+    let _core = pin.then(OffTheServersCore::begin).transpose()?;
     let server = RedisServer::builder().append_only(false).start().await;
     let store = Store::new(Options::new(Target::parse(&server.url())?));
     let mut redis = server.client().await;
-    let receiver = Receiver::start().await?;
+    let receiver = Receiver::start()?;
     end_jobs(&store, jobs, &receiver.url).await?;
     let (redis_before, steps_before) = (processor(&mut redis).await?, steps(&mut redis).await?);
-    let courier = start(&["courier", "--url", &server.url()])?;
+    let courier = start(&["courier", "--url", &server.url()], pin)?;
     let (rate, body) = receiver.take(jobs).await?;
     // What came last is written, too, before it ends.
     let cpu = finish(courier).await?;
@@ -47,9 +46,9 @@ pub async fn measure(jobs: usize, record: &mut Record) -> anyhow::Result<()> {
     record.add("courier_redis_cpu_per_delivery", (processor(&mut redis).await? - redis_before) / jobs as f64);
     record.add("courier_steps_per_delivery", (steps(&mut redis).await? - steps_before) / jobs as f64);
 
-    let receiver = Receiver::start().await?;
+    let receiver = Receiver::start()?;
     let (count, url) = (jobs.to_string(), receiver.url.clone());
-    let bare = start(&["post", "--url", &url, "--count", &count, "--body", &body])?;
+    let bare = start(&["post", "--url", &url, "--count", &count, "--body", &body], pin)?;
     let (rate, _) = receiver.take(jobs).await?;
     record.add("bare_posts", rate);
     record.add("bare_cpu_per_post", finish(bare).await? / jobs as f64);
@@ -142,9 +141,16 @@ fn tell_cpu() {
 }
 
 /// Starts this program once more, in another role.
-pub(crate) fn start(args: &[&str]) -> anyhow::Result<Child> {
-    let mut command = Command::new(std::env::current_exe()?);
-    Ok(command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn()?)
+pub(crate) fn start(args: &[&str], pin: bool) -> anyhow::Result<Child> {
+    let (program, before) = as_server(std::env::current_exe()?, pin);
+    let mut command = Command::new(program);
+    Ok(command
+        .args(before)
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()?)
 }
 
 /// Ends the process; the processor time that it took, in microseconds.
@@ -152,80 +158,4 @@ async fn finish(child: Child) -> anyhow::Result<f64> {
     let output = child.wait_with_output().await?;
     ensure!(output.status.success(), "{}", output.status);
     Ok(String::from_utf8(output.stdout)?.trim().parse()?)
-}
-
-/// Counts requests, and says 204 to each.
-struct Receiver {
-    url: String,
-    seen: Arc<Mutex<Seen>>,
-    _serving: JoinSet<()>,
-}
-
-#[derive(Default)]
-struct Seen {
-    count: usize,
-    first: Option<Instant>,
-    last: Option<Instant>,
-    /// A body that came.
-    body: String,
-}
-
-impl Receiver {
-    async fn start() -> anyhow::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let url = format!("http://{}/hook", listener.local_addr()?);
-        let seen = Arc::<Mutex<Seen>>::default();
-        let (mut serving, into) = (JoinSet::new(), Arc::clone(&seen));
-        serving.spawn(async move {
-            let mut connections = JoinSet::new();
-            while let Ok((socket, _)) = listener.accept().await {
-                connections.spawn(serve(socket, Arc::clone(&into)));
-            }
-        });
-        Ok(Self { url, seen, _serving: serving })
-    }
-
-    /// Waits for `count` requests: how many a second came, from the first on, and the body of one.
-    async fn take(&self, count: usize) -> anyhow::Result<(f64, String)> {
-        loop {
-            {
-                let seen = self.seen.lock();
-                if let (true, Some(first), Some(last)) = (seen.count >= count, seen.first, seen.last) {
-                    let rate = (seen.count - 1) as f64 / last.duration_since(first).as_secs_f64();
-                    return Ok((rate, seen.body.clone()));
-                }
-            }
-            sleep(Duration::from_millis(5)).await;
-        }
-    }
-}
-
-/// Answers the requests of one connection. They come whole, one after the other, with `content-length`.
-async fn serve(mut socket: TcpStream, seen: Arc<Mutex<Seen>>) {
-    let _ = socket.set_nodelay(true);
-    let mut bytes = Vec::with_capacity(8192);
-    while let Ok(1..) = socket.read_buf(&mut bytes).await {
-        let Some((head, body)) = whole_request(&bytes) else { continue };
-        {
-            let (mut seen, now) = (seen.lock(), Instant::now());
-            seen.count += 1;
-            seen.first.get_or_insert(now);
-            seen.last = Some(now);
-            if seen.count == 1 {
-                seen.body = String::from_utf8_lossy(&bytes[head..head + body]).into_owned();
-            }
-        }
-        bytes.drain(..head + body);
-        if socket.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.is_err() {
-            return;
-        }
-    }
-}
-
-/// The lengths of the head and the body, once both are there.
-fn whole_request(bytes: &[u8]) -> Option<(usize, usize)> {
-    let head = bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
-    let text = std::str::from_utf8(&bytes[..head]).ok()?.to_ascii_lowercase();
-    let length = text.lines().find_map(|line| line.strip_prefix("content-length:"))?.trim().parse().ok()?;
-    (bytes.len() >= head + length).then_some((head, length))
 }

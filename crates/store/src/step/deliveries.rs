@@ -112,14 +112,15 @@ impl Store {
         let mut reply = Reply::new(self.router().call(keys.slot, &Request::Command(&cmd)).await?)?;
         let Some(owner) = reply.text_if_any()? else { return Ok(None) };
         let time = |time: Option<Duration>| time.map(|ms| Timestamp::default().plus(ms));
+        let (webhook_id, url, status) = (reply.text()?, reply.text()?, reply.parse()?);
         Ok(Some(Delivery {
             id,
             owner: owner.parse().map_err(|_| unreadable(&owner))?,
-            webhook_id: reply.text()?,
-            url: reply.text()?,
-            status: reply.parse()?,
+            webhook_id,
+            url,
+            status,
             created_at: reply.time()?,
-            due_at: time(reply.millis_if_any()?),
+            due_at: time(reply.millis_if_any()?).filter(|_| status == DeliveryStatus::Pending),
             settled_at: time(reply.millis_if_any()?),
             attempts: read_history(&reply.text_if_any()?.unwrap_or_default())?,
         }))

@@ -45,8 +45,6 @@ pub struct Due {
     pub secret: WebhookSecret,
     /// What every attempt carries as `webhook-id`.
     pub webhook_id: String,
-    /// When the job ended.
-    pub created_at: Timestamp,
     /// When it was first to be delivered: at the end, or when it was replayed.
     pub since: Timestamp,
     /// How many attempts there were since then.
@@ -87,7 +85,7 @@ impl Store {
         let next: i64 = reply.parse()?;
         let mut deliveries = Vec::new();
         while !reply.is_empty() {
-            deliveries.push(read_due(reply.array()?, token)?);
+            deliveries.push(read_due(&reply.text()?, &reply.bytes()?, token)?);
         }
         Ok(DueDeliveries { deliveries, next: u64::try_from(next).ok().map(Duration::from_millis) })
     }
@@ -112,14 +110,19 @@ impl Store {
     }
 }
 
-fn read_due(mut reply: Reply, token: Token) -> Result<Due, StoreError> {
-    let id: DeliveryId = reply.parse()?;
-    let (owner, url) = (reply.parse()?, reply.text()?);
-    let secret = WebhookSecret::read(&reply.text()?)?;
-    let webhook_id = reply.text()?;
-    let (created_at, since, tries) = (reply.time()?, reply.time()?, reply.parse()?);
-    let length = reply.parse()?;
-    let told = reply.bytes()?;
-    let job = if told.is_empty() { None } else { Some(read_told(id.job, &told)?) };
-    Ok(Due { id, token, owner, url, secret, webhook_id, created_at, since, tries, length, job })
+/// A delivery's own words and its body, as the script gives them.
+fn read_due(words: &str, told: &[u8], token: Token) -> Result<Due, StoreError> {
+    let bad = || unreadable(&"a delivery that is due");
+    let mut words = words.split(' ');
+    let mut next = || words.next().ok_or_else(bad);
+    let id: DeliveryId = next()?.parse().map_err(|_| bad())?;
+    let owner = next()?.parse().map_err(|_| bad())?;
+    let url = next()?.to_owned();
+    let secret = WebhookSecret::read(next()?)?;
+    let webhook_id = next()?.to_owned();
+    let since = next()?.parse().map(Timestamp::from_millis).map_err(|_| bad())?;
+    let tries = next()?.parse().map_err(|_| bad())?;
+    let length = next()?.parse().map_err(|_| bad())?;
+    let job = if told.is_empty() { None } else { Some(read_told(id.job, told)?) };
+    Ok(Due { id, token, owner, url, secret, webhook_id, since, tries, length, job })
 }

@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
-use super::epoll::Epoll;
 use super::http2;
 use super::wire::{DUE, now_us};
+use crate::epoll::Epoll;
 
 /// Every event has one such line.
 const ID: &[u8] = b"\nid: ";

@@ -7,7 +7,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 
-use super::epoll::Epoll;
+use crate::epoll::Epoll;
 
 /// As many bytes as an event of the others takes on the wire, so `bytes` in all.
 fn frame(bytes: usize) -> Vec<u8> {

@@ -2,7 +2,6 @@
 //! beside others that do the same.
 
 pub mod crowd;
-mod epoll;
 mod fleet;
 pub mod floor;
 mod flow;
@@ -23,7 +22,7 @@ mod wire;
 use std::time::Duration;
 
 pub use self::peer::Peer;
-use self::process::OffTheServersCore;
+use crate::cores::OffTheServersCore;
 use crate::figure::Record;
 
 /// How large the parts are.

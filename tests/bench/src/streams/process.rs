@@ -1,6 +1,5 @@
 //! The processes of a measurement: what they are started with, and what they have used.
 
-use std::ffi::OsString;
 use std::fs;
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -15,6 +14,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::Instant;
 
 use super::crowd::Carrier;
+use crate::cores::as_server;
 
 /// How long events may take to come, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -58,51 +58,11 @@ impl Used {
     }
 }
 
-/// The core of the server that is measured, and that of everybody else.
-const CORES: [&str; 2] = ["0", "1"];
-
-/// How `program` is started where the server that is measured runs, which is its own core if it is pinned.
-pub(super) fn as_server(program: impl Into<OsString>, pin: bool) -> (OsString, Vec<OsString>) {
-    if pin {
-        ("taskset".into(), vec!["-c".into(), CORES[0].into(), program.into()])
-    } else {
-        (program.into(), Vec::new())
-    }
-}
-
 /// Where a program is: in PATH, or where only root's PATH leads.
 pub(super) fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain(["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from));
     folders.map(|folder| folder.join(program)).find(|file| file.is_file())
-}
-
-/// As long as it lives this process, and what it starts, leaves the server's core alone.
-pub(super) struct OffTheServersCore(String);
-
-impl OffTheServersCore {
-    pub(super) fn begin() -> anyhow::Result<Self> {
-        let this = std::process::id().to_string();
-        let now = std::process::Command::new("taskset").args(["-p", "-c", &this]).output()?;
-        let before = String::from_utf8(now.stdout)?.rsplit(' ').next().unwrap_or_default().trim().to_owned();
-        confine(CORES[1])?;
-        Ok(Self(before))
-    }
-}
-
-impl Drop for OffTheServersCore {
-    fn drop(&mut self) {
-        // What follows only runs slower where it fails.
-        let _ = confine(&self.0);
-    }
-}
-
-/// This process runs on these cores alone.
-fn confine(cores: &str) -> anyhow::Result<()> {
-    let this = std::process::id().to_string();
-    let done = std::process::Command::new("taskset").args(["-a", "-p", "-c", cores, &this]).output()?;
-    anyhow::ensure!(done.status.success(), "taskset: {}", String::from_utf8_lossy(&done.stderr));
-    Ok(())
 }
 
 /// A gateway that listens there.

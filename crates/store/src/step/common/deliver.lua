@@ -26,7 +26,7 @@ local function deliver(prefix, job, now)
     local id = job.id .. '.' .. number
     redis.call('HSET', prefix .. 'delivery:' .. id, 'owner', job.owner, 'url', url, 'secret', secret,
       'webhookId', string.format('%s.%d-%s', job.id, job.seq, job.mark), 'status', 'pending', 'createdAt', int(job.at),
-      'since', int(now), 'tries', '0', 'dueAt', int(now), 'targets', int(count))
+      'since', int(now), 'tries', '0', 'dueAt', int(now), 'targets', int(count), 'keptUntil', int(now + job.retention))
     redis.call('PEXPIRE', prefix .. 'delivery:' .. id, int(DELIVERY_TTL))
     redis.call('ZADD', prefix .. 'due', int(now), id)
   end

@@ -8,9 +8,10 @@ use testkit::redis::RedisServer;
 use testkit::{free_port, wait_http_ok, wait_port};
 use whole::SOON;
 
-use super::super::process::{as_server, find};
+use super::super::process::find;
 use super::super::wire::Wire;
 use super::{Beside, Figures, Running, file};
+use crate::cores::as_server;
 
 /// Where Debian puts it.
 const MODULE: &str = "/usr/lib/nginx/modules/ngx_nchan_module.so";

@@ -9,9 +9,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use whole::SOON;
 
-use super::super::process::{as_server, find};
+use super::super::process::find;
 use super::super::wire::Wire;
 use super::{Beside, Figures, Running, file};
+use crate::cores::as_server;
 
 pub(super) const FIGURES: Figures = Figures {
     memory: "pushpin_memory",
