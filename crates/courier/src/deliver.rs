@@ -41,15 +41,8 @@ impl Delivery {
         Self { courier, settler, permit, due: Box::new(due), start_until }
     }
 
-    /// What it needs to be sent, and the host that it goes to; or what follows where it can't be.
-    pub(crate) fn prepare(self) -> Result<(Ready, Arc<Host<Ready>>), (Self, Verdict)> {
-        match self.way() {
-            Ok((destination, host, secrets)) => Ok((Ready { delivery: self, destination, secrets }, host)),
-            Err(verdict) => Err((self, verdict)),
-        }
-    }
-
-    fn way(&self) -> Result<Way, Verdict> {
+    /// Where it goes, and what signs it; or what follows where it can't be sent.
+    pub(crate) fn way(&self) -> Result<Way, Verdict> {
         let Courier { options, destinations, secrets, hosts, .. } = &*self.courier;
         let due = &self.due;
         let destination = destinations.of(&due.url).map_err(|error| verdict::refuse(&error))?;
@@ -103,7 +96,8 @@ impl Delivery {
     }
 }
 
-type Way = (Arc<Destination>, Arc<Host<Ready>>, Arc<[Secret]>);
+/// Where a delivery goes, and what signs it.
+pub(crate) type Way = (Arc<Destination>, Arc<Host<Ready>>, Arc<[Secret]>);
 
 pub(crate) fn now() -> Timestamp {
     SystemClock.now()

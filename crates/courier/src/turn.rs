@@ -13,14 +13,14 @@ use crate::host::{Admission, Host, Place, Turn};
 /// Begins `delivery`: it is sent, waits for a place at its host, or is put off; or what follows at once is written. The host that it
 /// goes to.
 pub(crate) fn begin(courier: &Arc<Courier>, delivery: Delivery) -> Option<Arc<Host<Ready>>> {
-    let (ready, host) = match delivery.prepare() {
-        Ok(prepared) => prepared,
-        Err((delivery, verdict)) => {
+    let (destination, host, secrets) = match delivery.way() {
+        Ok(way) => way,
+        Err(verdict) => {
             delivery.settle(verdict, now(), Duration::ZERO, None);
             return None;
         }
     };
-    match host.enter(ready) {
+    match host.enter(Ready { delivery, destination, secrets }) {
         Admission::Go(place, ready) => {
             courier.deliveries.spawn(send_in_turn(Arc::clone(courier), place, ready));
         }
