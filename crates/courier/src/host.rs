@@ -3,7 +3,6 @@
 use std::collections::{HashMap, VecDeque};
 use std::mem;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -12,6 +11,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
 use crate::Options;
+use crate::crowd::{Crowd, Seat};
 use crate::destinations::Destination;
 use crate::gate::{Bounds, Ended, Entry, Gate, PATIENCE};
 use crate::http::{Http, Sender};
@@ -341,44 +341,31 @@ impl<W> Drop for Place<W> {
     }
 }
 
-/// How many there are, for all hosts together.
-struct Crowd {
-    count: AtomicUsize,
-    most: usize,
-}
+#[cfg(test)]
+mod tests {
+    use model::webhook::{Allow, TargetRules};
 
-impl Crowd {
-    /// Nobody yet; at most so many, but one at least.
-    fn of(most: usize) -> Arc<Self> {
-        Arc::new(Self { count: AtomicUsize::new(0), most: most.max(1) })
-    }
+    use super::*;
+    use crate::authorities::Authorities;
+    use crate::destinations::Destinations;
+    use crate::resolve::SystemLookup;
 
-    /// How many may wait before one for such a host: those that have not shown that they take what they get have a half, so that
-    /// they never keep the others from waiting.
-    fn open_to(&self, gate: &Gate) -> usize {
-        if gate.is_proven() { self.most } else { self.most.div_ceil(2) }
-    }
-
-    fn is_full(&self) -> bool {
-        self.count.load(Ordering::Relaxed) >= self.most
-    }
-}
-
-/// Counts one of the crowd for as long as it lives.
-struct Seat(Arc<Crowd>);
-
-impl Seat {
-    /// One of the first `most`.
-    fn take(crowd: &Arc<Crowd>, most: usize) -> Option<Self> {
-        let before = crowd.count.fetch_add(1, Ordering::Relaxed);
-        // Dropped, and so not counted, where there is no room.
-        let seat = Self(Arc::clone(crowd));
-        (before < most).then_some(seat)
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.0.count.fetch_sub(1, Ordering::Relaxed);
+    #[tokio::test]
+    async fn a_place_that_is_dropped_without_a_word_is_given_to_who_waits_at_the_next_look() {
+        let rules = Arc::new(TargetRules::new(vec!["127.0.0.0/8".parse::<Allow>().unwrap()]));
+        let lookup = Arc::new(SystemLookup::default());
+        let sender = Sender::new(Authorities::default(), Arc::clone(&rules), lookup, 1).unwrap();
+        let hosts = Hosts::new(&Options { per_host: 1, ..Options::default() }, sender);
+        let host = hosts.of(&Destinations::new(rules).of("http://127.0.0.1/").unwrap()).unwrap();
+        let Admission::Go(place, "first") = host.enter("first") else { panic!("there is a place") };
+        assert!(matches!(host.enter("second"), Admission::Waits { is_watched: false }));
+        assert!(matches!(host.enter("third"), Admission::Waits { is_watched: true }));
+        assert!(host.look().0.begin.is_empty());
+        drop(place);
+        let (turn, again) = host.look();
+        assert_eq!(turn.begin.iter().map(|(_, what)| *what).collect::<Vec<_>>(), ["second"]);
+        assert!(turn.later.is_empty() && again.is_some());
+        assert_eq!(host.clear(), ["third"]);
+        assert!(host.look().1.is_none(), "nobody waits");
     }
 }

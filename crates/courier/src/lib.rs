@@ -14,6 +14,7 @@ mod attempt;
 mod authorities;
 mod claim;
 mod courier;
+mod crowd;
 mod deliver;
 mod depth;
 mod destinations;

@@ -70,10 +70,13 @@ async fn a_host_gets_no_more_requests_at_once_than_it_may() {
 async fn a_dead_host_is_left_alone_and_others_are_served_meanwhile() {
     let bench = Bench::start().await;
     let (dead, good) = (Receiver::answering(|_, _| 500).await, Receiver::start().await);
-    let courier = bench.courier(Options { attempts: 20, retry_delay: Duration::from_mins(1), ..options() });
     for _ in 0..300 {
         bench.ended(&dead.url()).await;
     }
+    // No lease ends meanwhile.
+    let timeout = Duration::from_mins(5);
+    let courier =
+        bench.courier(Options { attempts: 20, retry_delay: Duration::from_mins(1), timeout, ..options() });
     testkit::eventually(LONG, "the rest is put off", async || became(&courier, Became::Postponed) >= 290)
         .await;
     let id = bench.ended(&good.url()).await;
@@ -82,6 +85,30 @@ async fn a_dead_host_is_left_alone_and_others_are_served_meanwhile() {
     assert!(dead.count() < 15, "{}", dead.count());
     let postponed = became(&courier, Became::Postponed);
     assert!(postponed < 600, "it doesn't spin: {postponed}");
+}
+
+#[tokio::test]
+async fn all_that_wait_for_a_host_are_given_back_at_a_stop() {
+    let bench = Bench::start().await;
+    let receiver = Receiver::start().await;
+    receiver.hold();
+    let mut ids = Vec::new();
+    for _ in 0..6 {
+        ids.push(bench.ended(&receiver.url()).await);
+    }
+    let courier = bench.courier(Options { per_host: 1, timeout: Duration::from_mins(5), ..options() });
+    receiver.wait(1).await;
+    let postponed = became(&courier, Became::Postponed);
+    courier.shutdown.stop_soft();
+    testkit::eventually(LONG, "they are given back", async || became(&courier, Became::Postponed) >= 5).await;
+    assert!(postponed < 5, "they waited until then: {postponed}");
+    receiver.let_go();
+    // Far sooner than their leases end.
+    let _next = bench.courier(options());
+    for id in ids {
+        bench.reaches(id, Delivered).await;
+    }
+    assert_eq!(receiver.count(), 6);
 }
 
 #[tokio::test]
