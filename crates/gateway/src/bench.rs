@@ -5,7 +5,7 @@ use bytes::Bytes;
 use model::replay::LogPage;
 use model::{Cursor, Entry, Position};
 
-use crate::hub::bench::{Frame, Limits, LogCore, ReadOutcome, ReadPage, Seat, Taken};
+use crate::hub::bench::{Frame, Held, Limits, LogCore, ReadOutcome, ReadPage, Seat, Taken};
 
 /// What a stream takes at once, in bytes: as in the hub.
 const BUDGET: usize = 64 * 1024;
@@ -20,8 +20,8 @@ impl Log {
     /// One without an event, with that many streams. Its ring keeps up to `ring_bytes`.
     #[must_use]
     pub fn new(streams: usize, ring_bytes: usize) -> Self {
-        let mut log =
-            Self { core: LogCore::of_job(Limits { ring_bytes, endless: false }), seats: Vec::new() };
+        let limits = Limits { ring_bytes, endless: false };
+        let mut log = Self { core: LogCore::of_job(limits, Held::default().share()), seats: Vec::new() };
         log.seats.extend((0..streams.max(1)).map(|_| log.core.open(Cursor::START.into())));
         // The first stream asks for a read, which finds nothing.
         log.deliver();

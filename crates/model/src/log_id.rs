@@ -3,7 +3,7 @@
 use crate::{JobId, Owner, Partition};
 
 /// The name of a log.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum LogId {
     /// The events of a job; its seq starts at 1.
     Job(JobId),

@@ -14,11 +14,13 @@ impl LogCore {
         let Some(reading) = self.reading.take_if(|reading| reading.number == read.number) else {
             return self.wake(false, false);
         };
-        match outcome {
+        let wake = match outcome {
             ReadOutcome::Failed => self.again(reading),
             ReadOutcome::Gone => self.vanished(reading),
             ReadOutcome::Page(page) => self.page(reading, page),
-        }
+        };
+        self.count();
+        wake
     }
 
     /// The same must be read again.

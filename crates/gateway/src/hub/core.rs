@@ -15,6 +15,7 @@ use model::{Cursor, Entry, EntryBody, EntryHead, Mark, Position};
 
 use super::chain::Chain;
 use super::frame::Frame;
+use super::held::Share;
 use super::page::Page;
 use super::read::{Heard, ReadAt, Reading, Want};
 use super::seat::Standing;
@@ -45,6 +46,8 @@ pub(crate) struct Wake {
 #[derive(Debug)]
 pub(crate) struct LogCore {
     pub(super) limits: Limits,
+    /// Of what all logs hold, this one's [`bytes`](Self::bytes): after each call of the core the two are the same.
+    share: Share,
     /// With [`store::Plant::DedupeOff`]: a repeat, to be told before what follows.
     pub(super) echo: Option<Box<Bytes>>,
     /// The newest frames, up to the newest event known; `None` until a read has said where the log ends.
@@ -72,10 +75,11 @@ pub(crate) struct LogCore {
 pub(super) const WARM: u8 = 2;
 
 impl LogCore {
-    /// A job's log of which nothing is known.
-    pub(crate) const fn of_job(limits: Limits) -> Self {
+    /// A job's log of which nothing is known. What it holds is counted in `share`.
+    pub(crate) const fn of_job(limits: Limits, share: Share) -> Self {
         Self {
             limits,
+            share,
             echo: None,
             ring: None,
             ended: false,
@@ -91,8 +95,8 @@ impl LogCore {
     }
 
     /// A feed of which nothing is known.
-    pub(crate) const fn of_feed(limits: Limits) -> Self {
-        let mut core = Self::of_job(limits);
+    pub(crate) const fn of_feed(limits: Limits, share: Share) -> Self {
+        let mut core = Self::of_job(limits, share);
         core.limits.endless = true;
         core
     }
@@ -127,6 +131,7 @@ impl LogCore {
                 let frame = self.after_echo(frame);
                 self.push(frame);
                 self.tidy_ring();
+                self.count();
                 self.wake(true, self.is_waited_for())
             }
             _ => self.rumour(&entry.head),
@@ -200,6 +205,7 @@ impl LogCore {
                 freed += self.pages.remove(0).bytes();
             }
         }
+        self.count();
         freed
     }
 
@@ -212,6 +218,12 @@ impl LogCore {
     pub(crate) fn cool(&mut self) {
         self.warm = self.warm.saturating_sub(1);
         self.tidy_ring();
+        self.count();
+    }
+
+    /// What is held may have changed.
+    pub(super) fn count(&mut self) {
+        self.share.set(self.bytes());
     }
 
     /// The frame of an entry, rendered unless it is already.

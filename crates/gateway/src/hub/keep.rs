@@ -3,14 +3,15 @@
 //! Each word of it says also that it will be said again, and lasts until then; so a node that dies keeps no job for long,
 //! and a follower that goes to another node leaves no gap.
 
-use std::sync::{Arc, Weak};
+use std::collections::BTreeMap;
+use std::sync::Weak;
 use std::time::Duration;
 
 use model::{JobId, LogId, Status};
 use tokio::time::Instant;
 
-use super::Hub;
 use super::node::Node;
+use super::{Hub, Shared};
 
 /// How often it is looked whose turn it is.
 const TICK: Duration = Duration::from_secs(1);
@@ -22,10 +23,12 @@ pub(super) struct Kept {
     within: Duration,
     /// When it is to be said next that somebody does.
     due: Instant,
+    /// Where it is in the hub's list. What stands elsewhere there is of an earlier time.
+    listed: Instant,
 }
 
 impl Kept {
-    /// How often it is said.
+    /// How often it is said at least.
     fn every(&self) -> Duration {
         self.within / 3
     }
@@ -34,10 +37,8 @@ impl Kept {
 impl Node {
     /// It is of a job that is cancelled when nobody has followed it for `within`, and somebody does.
     pub(super) fn keep(&self, within: Duration) {
-        self.kept.lock().get_or_insert(Kept { within, due: Instant::now() });
-        if let Some(hub) = self.hub.upgrade() {
-            hub.kept.lock().insert(self.log.clone(), Weak::clone(&self.me));
-        }
+        let now = Instant::now();
+        self.kept.lock().get_or_insert(Kept { within, due: now, listed: now });
         self.say_followed();
     }
 
@@ -50,7 +51,10 @@ impl Node {
         };
         let still = match &mut *self.kept.lock() {
             Some(kept) if kept.due <= Instant::now() => {
-                kept.due = Instant::now() + kept.every();
+                // Those that came together aren't all said together forever.
+                let due = Instant::now() + kept.every().mul_f64(rand::random_range(0.8..=1.0));
+                kept.due = due;
+                self.look_again(&hub, kept, due);
                 kept.every() + TICK
             }
             _ => return,
@@ -63,11 +67,33 @@ impl Node {
                 Err(error) => {
                     tracing::debug!(%job, %error, "that the job is followed will be said again");
                     if let Some(kept) = &mut *node.kept.lock() {
-                        kept.due = Instant::now();
+                        let now = Instant::now();
+                        kept.due = now;
+                        node.look_again(&hub, kept, now);
                     }
                 }
             }
         }));
+    }
+
+    /// Has the hub look at it at the time `at`, and not when it was to before.
+    fn look_again(&self, hub: &Shared, kept: &mut Kept, at: Instant) {
+        kept.listed = at;
+        hub.kept.lock().insert((at, self.log.clone()), Weak::clone(&self.me));
+    }
+
+    /// The hub looks at it, as it was to at the time `at`.
+    fn look(&self, hub: &Shared, at: Instant) {
+        {
+            let mut kept = self.kept.lock();
+            let Some(kept) = kept.as_mut().filter(|kept| kept.listed == at) else { return };
+            if !hub.logs.lock().has_streams(&self.log) {
+                // Who comes until it is forgotten says so at once, if it is time to.
+                self.look_again(hub, kept, Instant::now() + TICK);
+                return;
+            }
+        }
+        self.say_followed();
     }
 }
 
@@ -78,24 +104,23 @@ impl Hub {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            for node in self.kept() {
-                node.say_followed();
+            for ((at, _), node) in self.due(Instant::now()) {
+                if let Some(node) = node.upgrade() {
+                    node.look(&self.0, at);
+                }
             }
         }
     }
 
-    /// The logs of such jobs that somebody follows. They are a list of their own: most logs are of other jobs.
-    fn kept(&self) -> Vec<Arc<Node>> {
-        let mut nodes = Vec::new();
-        self.0.kept.lock().retain(|_, node| {
-            let kept = node.upgrade().filter(|node| node.kept.lock().is_some());
-            let keep = kept.is_some();
-            nodes.extend(kept);
-            keep
-        });
-        let logs = self.0.logs.lock();
-        nodes.retain(|node| logs.get(&node.log).is_some_and(|followed| followed.streams > 0));
-        nodes
+    /// What is to be looked at by `now`, which is in the list no more.
+    fn due(&self, now: Instant) -> BTreeMap<(Instant, LogId), Weak<Node>> {
+        let mut kept = self.0.kept.lock();
+        let mut due = BTreeMap::new();
+        while let Some(first) = kept.first_entry().filter(|first| first.key().0 <= now) {
+            let (at, node) = first.remove_entry();
+            due.insert(at, node);
+        }
+        due
     }
 
     /// Somebody has asked how `job` stands, which is following it for a moment; `within` is its `cancelOnDisconnect`.

@@ -11,7 +11,9 @@ mod chain;
 mod core;
 mod follow;
 mod frame;
+mod held;
 mod keep;
+mod logs;
 mod node;
 mod page;
 mod plant;
@@ -25,7 +27,7 @@ mod several;
 mod sim;
 mod streams;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -43,6 +45,8 @@ use tokio_util::task::TaskTracker;
 
 use self::core::Limits;
 pub(crate) use self::follow::{Follow, Next};
+use self::held::Held;
+use self::logs::Logs;
 use self::node::Node;
 pub(crate) use self::pulse::{Beats, Pulse, Turn};
 pub(crate) use self::reader::{Found, NoPage};
@@ -76,9 +80,11 @@ pub(crate) struct Hub(Arc<Shared>);
 struct Shared {
     store: Store,
     options: Inner,
-    logs: Mutex<HashMap<LogId, Followed>>,
-    /// Those of jobs that are cancelled when nobody follows them.
-    kept: Mutex<HashMap<LogId, Weak<Node>>>,
+    logs: Mutex<Logs<Arc<Node>>>,
+    /// What all of them hold.
+    held: Held,
+    /// Those of jobs that are cancelled when nobody follows them, by when they are looked at next.
+    kept: Mutex<BTreeMap<(Instant, LogId), Weak<Node>>>,
     /// Those that keep frames for streams that may come.
     warm: Mutex<Vec<Arc<Node>>>,
     reads: Semaphore,
@@ -96,13 +102,6 @@ struct Inner {
     reconcile: Duration,
     coalesce: Duration,
     base_url: String,
-}
-
-struct Followed {
-    node: Arc<Node>,
-    streams: usize,
-    /// Since when nobody follows it.
-    idle: Option<Instant>,
 }
 
 /// The frame of a snapshot whose JSON is `json`.
@@ -130,45 +129,24 @@ impl Hub {
         };
         let (logs, kept, warm) = (Mutex::default(), Mutex::default(), Mutex::default());
         let (reads, grown) = (Semaphore::new(reads), Arc::default());
-        Self(Arc::new(Shared { store, options, logs, kept, warm, reads, grown, tasks, stop }))
+        let held = Held::default();
+        Self(Arc::new(Shared { store, options, logs, held, kept, warm, reads, grown, tasks, stop }))
     }
 
     /// Follows `log` from `position` on. A job is known to exist, or the follower is told that it is gone.
     pub(crate) fn follow(&self, log: impl Into<LogId>, position: Position) -> Follow {
-        let log = log.into();
-        let node = {
-            let mut logs = self.0.logs.lock();
-            let followed = logs.entry(log.clone()).or_insert_with(|| Followed {
-                node: Node::open(&self.0, log),
-                streams: 0,
-                idle: None,
-            });
-            followed.streams += 1;
-            followed.idle = None;
-            Arc::clone(&followed.node)
-        };
+        let node = self.0.logs.lock().join(log.into(), |log| Node::open(&self.0, log));
         Follow::new(self.clone(), node, position)
     }
 
     fn left(&self, node: &Node) {
-        if let Some(followed) = self.0.logs.lock().get_mut(&node.log) {
-            followed.streams -= 1;
-            if followed.streams == 0 {
-                followed.idle = Some(Instant::now());
-            }
-        }
+        self.0.logs.lock().leave(&node.log, Instant::now());
     }
 
     /// Ends the subscriptions that nobody has needed for the linger.
     fn tidy(&self) {
-        let mut idle = Vec::new();
-        self.0.logs.lock().retain(|_, followed| {
-            let keep = followed.idle.is_none_or(|since| since.elapsed() < self.0.options.linger);
-            if !keep {
-                idle.push(Arc::clone(&followed.node));
-            }
-            keep
-        });
+        let Some(until) = Instant::now().checked_sub(self.0.options.linger) else { return };
+        let idle = self.0.logs.lock().take_idle(until);
         // Outside of the lock: ending a subscription takes the live channel's own.
         for node in idle {
             node.close();
@@ -195,9 +173,12 @@ impl Hub {
         self.0.warm.lock().append(&mut warm);
     }
 
-    /// Keeps what all rings hold within the node's cap: the largest give first.
+    /// Keeps what all rings hold within the node's cap: the largest give first. Only where they hold more are they looked at.
     fn shed(&self) {
-        let nodes: Vec<_> = self.0.logs.lock().values().map(|followed| Arc::clone(&followed.node)).collect();
+        if self.0.held.bytes() <= self.0.options.rings {
+            return;
+        }
+        let nodes: Vec<_> = self.0.logs.lock().all().map(Arc::clone).collect();
         let mut sizes: Vec<_> = nodes.iter().map(|node| (node.core.lock().bytes(), node)).collect();
         let mut over = sizes.iter().map(|(size, _)| size).sum::<usize>().saturating_sub(self.0.options.rings);
         sizes.sort_unstable_by_key(|(size, _)| std::cmp::Reverse(*size));
@@ -207,6 +188,13 @@ impl Hub {
             }
             over = over.saturating_sub(node.core.lock().shed(over.min(size)));
         }
+    }
+
+    /// What is done every second. It costs nothing for the logs with which there is nothing to do.
+    fn tick(&self) {
+        self.tidy();
+        self.cool();
+        self.shed();
     }
 
     /// How many logs are followed.
@@ -244,9 +232,7 @@ impl Hub {
                 let mut partitions = 0;
                 loop {
                     ticks.tick().await;
-                    self.tidy();
-                    self.cool();
-                    self.shed();
+                    self.tick();
                     if std::mem::replace(&mut partitions, self.partitions()) != partitions {
                         self.0.grown.notify_waiters();
                     }

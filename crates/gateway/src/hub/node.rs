@@ -47,8 +47,8 @@ impl Node {
     pub(super) fn open(hub: &Arc<Shared>, log: LogId) -> Arc<Self> {
         let node = Arc::new_cyclic(|me| Self {
             core: Mutex::new(match log {
-                LogId::Job(_) => LogCore::of_job(hub.options.limits),
-                LogId::Feed(..) => LogCore::of_feed(hub.options.limits),
+                LogId::Job(_) => LogCore::of_job(hub.options.limits, hub.held.share()),
+                LogId::Feed(..) => LogCore::of_feed(hub.options.limits, hub.held.share()),
             }),
             log,
             me: Weak::clone(me),

@@ -26,9 +26,9 @@ impl Hub {
 
     async fn reconcile(&self) {
         let mut silent = BTreeMap::<Partition, Vec<Arc<Node>>>::new();
-        for followed in self.0.logs.lock().values() {
-            if !followed.node.heard.swap(false, Ordering::Relaxed) {
-                silent.entry(followed.node.log.partition()).or_default().push(Arc::clone(&followed.node));
+        for node in self.0.logs.lock().all() {
+            if !node.heard.swap(false, Ordering::Relaxed) {
+                silent.entry(node.log.partition()).or_default().push(Arc::clone(node));
             }
         }
         for (partition, nodes) in &silent {

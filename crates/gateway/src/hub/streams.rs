@@ -155,6 +155,7 @@ impl LogCore {
             self.wants.retain(|want| want.position != position);
             self.tidy_ring();
             self.tidy_pages(|page| page.serves(position));
+            self.count();
         }
     }
 

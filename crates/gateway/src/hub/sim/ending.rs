@@ -11,6 +11,7 @@ impl World {
     pub(super) fn check_core(&self) {
         let ring = self.core.ring.as_ref();
         assert!(ring.is_none_or(|ring| ring.bytes() <= self.setting.ring_bytes || ring.len() == 1));
+        assert_eq!(self.held.bytes(), self.core.bytes(), "what is held is counted otherwise");
         assert!(self.core.pages.len() <= self.streams.len(), "more pages than streams");
         assert!(self.core.wants.len() <= self.streams.len(), "more wants than streams");
         // Equal marks at one seq mean equal history up to there, so one look at the highest seq of both is enough.
@@ -68,7 +69,7 @@ impl World {
         for _ in 0..WARM {
             self.core.cool();
         }
-        assert_eq!(self.core.bytes(), 0, "kept for nobody");
+        assert_eq!((self.core.bytes(), self.held.bytes()), (0, 0), "kept for nobody");
     }
 
     /// Appends and hears events until one lies beyond what the core knows.

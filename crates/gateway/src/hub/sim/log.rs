@@ -98,6 +98,13 @@ impl Log {
     }
 }
 
+/// The entry as it is published.
+pub(super) fn line(Entry { head, body }: &Entry) -> Bytes {
+    let (body, text) = (body.as_ref().unwrap(), String::from_utf8_lossy);
+    let (name, json) = (text(&body.name), text(&body.json));
+    format!("{} {} {} {name} {json}", head.seq, head.mark, head.before).into()
+}
+
 /// Every event that ever was in Redis, by the cursor after it.
 #[derive(Debug, Default)]
 pub(super) struct Events {

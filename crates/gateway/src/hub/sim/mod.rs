@@ -9,6 +9,7 @@ mod ops;
 mod oracle;
 mod several;
 mod shell;
+mod still;
 mod world;
 
 use log::Kind;

@@ -3,23 +3,23 @@
 
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use bytes::Bytes;
 use model::replay::{self, Verdict as Settled};
 use model::several::{ListHash, Seen, decode};
-use model::{Cursor, Entry, EntryBody, JobId, LogId, Partition, Position, Timestamp};
+use model::{Cursor, EntryBody, LogId, Position};
 use proptest::prelude::*;
-use store::{LiveSink, Options, Store, Target};
+use store::LiveSink;
 
 use super::super::core::Wake;
 use super::super::frame::{id_lines, render};
 use super::super::node::Node;
 use super::super::page::ReadPage;
 use super::super::read::ReadOutcome;
-use super::super::{Hub, HubOptions, Member, Several};
-use super::log::{Events, Kind, Log, Lost};
+use super::super::{Hub, Member, Several};
+use super::log::{Events, Kind, Log, Lost, line};
 use super::oracle::{Client, Verdict};
+use super::still::{hub, name, still_runtime};
 
 /// One thing that happens, to one of the logs where it is of one.
 #[derive(Clone, Copy, Debug)]
@@ -92,33 +92,9 @@ struct World {
     last_id: Option<String>,
 }
 
-/// The name of the log `index` of a list.
-fn name(kind: Kind, index: u8) -> LogId {
-    match kind {
-        Kind::Job => LogId::Job(JobId::new(Timestamp::from_millis(1), [index; 10], Partition(0))),
-        Kind::Feed => LogId::Feed(Partition(index.into()), "owner".parse().unwrap()),
-    }
-}
-
-/// A hub that never reaches a Redis.
-fn hub(page: usize) -> Hub {
-    let options = HubOptions {
-        ring_log: 1000,
-        rings: 1 << 20,
-        page,
-        reads: 1,
-        linger: Duration::from_secs(1),
-        reconcile: Duration::from_secs(1),
-        coalesce: Duration::ZERO,
-        base_url: String::new(),
-    };
-    let store = Store::new(Options::new(Target::parse("redis://127.0.0.1:1").unwrap()));
-    Hub::new(store, options, tokio_util::task::TaskTracker::new(), tokio_util::sync::CancellationToken::new())
-}
-
 impl World {
     fn new(kinds: &[Kind]) -> Self {
-        let hub = hub(4);
+        let hub = hub(1 << 20);
         let part = |(index, &kind): (u8, &Kind)| {
             let mut events = Events::salted(index + 1);
             let mut log = Log::of(kind);
@@ -205,6 +181,14 @@ impl World {
             Op::Take => self.take(),
             Op::Reopen => self.open(),
         }
+        self.check_held();
+    }
+
+    /// What the hub believes that all logs hold is what a walk finds.
+    fn check_held(&self) {
+        let logs = self.hub.0.logs.lock();
+        let walked = logs.all().map(|node| node.core.lock().bytes()).sum::<usize>();
+        assert_eq!(self.hub.0.held.bytes(), walked);
     }
 
     fn append(&mut self, index: usize, terminal: bool, heard: bool) {
@@ -216,24 +200,14 @@ impl World {
         if log.kind == Kind::Feed && log.history.is_empty() {
             log.base = events.highest().max(1000) + self.now % 3 * 20;
         }
-        let Entry { head, body } = events.append(log, terminal);
+        let entry = events.append(log, terminal);
         if heard {
-            let (body, text) = (body.unwrap(), String::from_utf8_lossy);
-            let line = format!(
-                "{} {} {} {} {}",
-                head.seq,
-                head.mark,
-                head.before,
-                text(&body.name),
-                text(&body.json)
-            );
-            node.entry(line.into());
+            node.entry(line(&entry));
         }
     }
 
     fn node(&self, index: usize) -> Arc<Node> {
-        let logs = self.hub.0.logs.lock();
-        Arc::clone(&logs[&self.parts[index].name].node)
+        self.followed(index).unwrap()
     }
 
     /// The read that the core of a log wants, made and answered. Whether it wanted one.
@@ -271,7 +245,7 @@ impl World {
 
     /// The node of a log that was ever followed.
     fn followed(&self, index: usize) -> Option<Arc<Node>> {
-        self.hub.0.logs.lock().get(&self.parts[index].name).map(|followed| Arc::clone(&followed.node))
+        self.hub.0.logs.lock().get(&self.parts[index].name).map(Arc::clone)
     }
 
     /// Whether it found that something was lost.
@@ -390,11 +364,6 @@ fn op() -> impl Strategy<Value = Op> {
         20 => Just(Op::Take),
         3 => Just(Op::Reopen),
     ]
-}
-
-/// The hub's tasks need a runtime to be on; none of them runs.
-fn still_runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().build().unwrap()
 }
 
 proptest! {

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use model::{Cursor, Entry, Mark, Position};
 
 use super::super::core::{Limits, LogCore, Taken, WaitFor};
+use super::super::held::Held;
 use super::super::read::ReadAt;
 use super::super::seat::Seat;
 use super::log::{Events, Kind, Log};
@@ -30,6 +31,8 @@ pub(super) struct World {
     pub(super) late: Vec<Entry>,
     pub(super) verdicts: Vec<Verdict>,
     pub(super) core: LogCore,
+    /// What the hub believes that is held.
+    pub(super) held: Held,
     /// The core said that it wants something read.
     pub(super) look: bool,
     pub(super) reading: Option<(ReadAt, Ran)>,
@@ -44,12 +47,13 @@ impl World {
     pub(super) fn new(setting: Setting) -> Self {
         let (mut log, mut events) = (Log::of(setting.kind), Events::default());
         let limits = Limits { ring_bytes: setting.ring_bytes, endless: false };
+        let held = Held::default();
         let core = match setting.kind {
             Kind::Job => {
                 events.append(&mut log, false);
-                LogCore::of_job(limits)
+                LogCore::of_job(limits, held.share())
             }
-            Kind::Feed => LogCore::of_feed(limits),
+            Kind::Feed => LogCore::of_feed(limits, held.share()),
         };
         Self {
             setting,
@@ -60,6 +64,7 @@ impl World {
             late: Vec::new(),
             verdicts: Vec::new(),
             core,
+            held,
             look: false,
             reading: None,
             reads: 0,
