@@ -3,6 +3,8 @@
 //! **Invariant:** a gateway holds no state that another gateway would miss. What a client needs to go on elsewhere is in its
 //! cursor and in Redis.
 
+#[cfg(test)]
+mod allocations;
 mod api;
 mod bells;
 #[cfg(feature = "bench")]
@@ -16,6 +18,8 @@ mod metrics;
 mod owner;
 mod page;
 mod problem;
+#[cfg(test)]
+mod rig;
 mod server;
 
 use std::io;
@@ -63,6 +67,36 @@ struct Inner {
 }
 
 impl App {
+    /// What is made of `parts`, and runs on what `shutdown` stops.
+    fn new(parts: Parts, shutdown: Shutdown) -> Self {
+        let Parts { store, config, metrics, .. } = parts;
+        let stream = &config.stream;
+        let options = HubOptions {
+            ring_log: stream.ring_log.as_usize(),
+            rings: stream.rings.as_usize(),
+            page: stream.page.as_usize(),
+            reads: usize::try_from(stream.reads_in_flight).unwrap_or(usize::MAX),
+            linger: stream.linger,
+            reconcile: stream.reconcile,
+            coalesce: stream.coalesce,
+            base_url: config.gateway.public_url.clone().unwrap_or_default(),
+        };
+        let beats = Beats { every: stream.heartbeat, jitter: stream.heartbeat_jitter, drain: stream.drain };
+        let tasks = shutdown.tasks().clone();
+        let rules = TargetRules::new(config.webhooks.allow.clone());
+        warn_of_endpoints(&config, &rules);
+        Self(Arc::new(Inner {
+            hub: Hub::new(store.clone(), options, tasks.clone(), shutdown.hard().clone()),
+            pulse: Arc::new(Pulse::new(beats)),
+            targets: Targets::new(rules, tasks.clone(), shutdown.soft().clone()),
+            bells: Bells::new(store.clone(), tasks, shutdown.soft().clone()),
+            metrics: GatewayMetrics::register(&metrics),
+            store,
+            config,
+            shutdown,
+        }))
+    }
+
     pub(crate) fn store(&self) -> &Store {
         &self.0.store
     }
@@ -116,32 +150,8 @@ fn warn_of_endpoints(config: &Config, rules: &TargetRules) {
 /// Serves `listener` until `shutdown`'s soft stop; then `/readyz` says no, streams are closed spread over the drain time, and
 /// what was accepted is finished. Returns when all of it is done, or at the hard stop.
 pub async fn run(listener: TcpListener, parts: Parts, shutdown: Shutdown) -> io::Result<()> {
-    let Parts { store, config, health, metrics } = parts;
-    let stream = &config.stream;
-    let options = HubOptions {
-        ring_log: stream.ring_log.as_usize(),
-        rings: stream.rings.as_usize(),
-        page: stream.page.as_usize(),
-        reads: usize::try_from(stream.reads_in_flight).unwrap_or(usize::MAX),
-        linger: stream.linger,
-        reconcile: stream.reconcile,
-        coalesce: stream.coalesce,
-        base_url: config.gateway.public_url.clone().unwrap_or_default(),
-    };
-    let beats = Beats { every: stream.heartbeat, jitter: stream.heartbeat_jitter, drain: stream.drain };
-    let tasks = shutdown.tasks().clone();
-    let rules = TargetRules::new(config.webhooks.allow.clone());
-    warn_of_endpoints(&config, &rules);
-    let app = App(Arc::new(Inner {
-        hub: Hub::new(store.clone(), options, tasks.clone(), shutdown.hard().clone()),
-        pulse: Arc::new(Pulse::new(beats)),
-        targets: Targets::new(rules, tasks.clone(), shutdown.soft().clone()),
-        bells: Bells::new(store.clone(), tasks, shutdown.soft().clone()),
-        metrics: GatewayMetrics::register(&metrics),
-        store,
-        config,
-        shutdown,
-    }));
+    let (health, metrics) = (parts.health.clone(), parts.metrics.clone());
+    let app = App::new(parts, shutdown);
     let router = api::router(app.clone(), health, metrics);
     server::serve(listener, router, app).await
 }

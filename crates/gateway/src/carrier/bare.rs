@@ -24,17 +24,19 @@ use super::stream::EventStream;
 
 /// About how much is written together.
 const TOGETHER: usize = 16 * 1024;
-/// What is written in one piece from the stack. More goes out as pieces of shared memory.
-const SMALL: usize = 2 * 1024;
+/// What is copied together on the stack and written in one piece. More goes out as pieces of shared memory.
+const SMALL: usize = 4 * 1024;
 /// The most that a chunk adds to what it carries.
 const AROUND: usize = "ffffffffffffffff\r\n\r\n".len() + LAST_CHUNK.len();
 const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
-/// How many pieces one call to the system takes.
+/// How many pieces are enough to be written together.
 const SLICES: usize = 32;
+/// How many pieces need no memory of their own: enough, and what one look at the stream may add to them.
+const PIECES: usize = 2 * SLICES;
 /// How often a client that goes on sending is read before others get their turn.
 const READS: usize = 16;
 
-type Pieces = SmallVec<[Bytes; 8]>;
+type Pieces = SmallVec<[Bytes; PIECES]>;
 
 pin_project! {
     /// A response on its socket, from its head to its end. A future that completes when the socket may be closed.
@@ -90,7 +92,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> BareStream<T> {
     fn poll_more(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         let (mut pieces, mut size, mut counted, mut more) = (Pieces::new(), 0, 0, true);
         let mut this = self.as_mut().project();
-        while size < TOGETHER && !*this.over {
+        while size < TOGETHER && pieces.len() < SLICES && !*this.over {
             match this.stream.as_mut().poll_pieces(cx, &mut pieces) {
                 Poll::Ready(more) => *this.over = !more,
                 Poll::Pending if pieces.is_empty() => return Poll::Pending,
@@ -105,7 +107,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> BareStream<T> {
         if this.head.is_none() && size + AROUND <= SMALL {
             self.write_small(cx, &pieces, size)?;
         } else {
-            self.put(pieces, size);
+            self.write_pieces(cx, pieces, size)?;
         }
         Poll::Ready(Ok(more))
     }
@@ -138,19 +140,40 @@ impl<T: AsyncRead + AsyncWrite + Unpin> BareStream<T> {
         Ok(())
     }
 
-    /// Puts a chunk, and the head before it, to what is left.
-    fn put(self: Pin<&mut Self>, pieces: Pieces, size: usize) {
+    /// Writes a chunk at once, and the head before it; what the socket doesn't take is left.
+    fn write_pieces(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: Pieces,
+        size: usize,
+    ) -> io::Result<()> {
         let this = self.project();
-        this.left.extend(this.head.take());
+        let head = this.head.take().unwrap_or_default();
+        let mut begin = SmallVec::<[u8; 32]>::new();
         if size > 0 {
-            this.left.push_back(format!("{size:x}\r\n").into());
-            this.left.extend(pieces.into_iter().filter(|piece| !piece.is_empty()));
-            this.left.push_back(Bytes::from_static(b"\r\n"));
+            write!(begin, "{size:x}\r\n")?;
         }
-        if *this.over {
-            this.left.push_back(Bytes::from_static(LAST_CHUNK));
-        }
+        let end: &'static [u8] = match (size > 0, *this.over) {
+            (true, true) => b"\r\n0\r\n\r\n",
+            (true, false) => b"\r\n",
+            (false, true) => LAST_CHUNK,
+            (false, false) => b"",
+        };
+        let mut slices = [IoSlice::new(&[]); PIECES + 3];
+        let all = [&head[..], &begin].into_iter().chain(pieces.iter().map(|piece| &piece[..])).chain([end]);
+        let count = slices.iter_mut().zip(all).map(|(slice, piece)| *slice = IoSlice::new(piece)).count();
         *this.unflushed = true;
+        let written = match Pin::new(&mut *this.socket).poll_write_vectored(cx, &slices[..count]) {
+            Poll::Ready(written) => written?,
+            Poll::Pending => 0,
+        };
+        if written < head.len() + begin.len() + size + end.len() {
+            let all = [head, Bytes::copy_from_slice(&begin)].into_iter().chain(pieces);
+            let all = all.chain([Bytes::from_static(end)]);
+            this.left.extend(all.filter(|piece| !piece.is_empty()));
+            advance(this.left, written);
+        }
+        Ok(())
     }
 
     /// Completes when the socket has taken all that was left.
@@ -236,4 +259,115 @@ fn head(parts: &Parts) -> Bytes {
     let rest = format!("connection: close\r\ntransfer-encoding: chunked\r\ndate: {date}\r\n\r\n");
     head.extend_from_slice(rest.as_bytes());
     head.freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::rig::Rig;
+
+    /// A client that takes `most` bytes at a time, and nothing every other time that it is offered some.
+    #[derive(Clone)]
+    struct Slow {
+        most: usize,
+        turn: bool,
+        taken: Arc<Mutex<Vec<u8>>>,
+    }
+
+    impl Slow {
+        fn new(most: usize) -> Self {
+            Self { most, turn: false, taken: Arc::default() }
+        }
+
+        /// What the body said so far: its whole chunks, put together.
+        fn body(&self) -> Vec<u8> {
+            let taken = self.taken.lock().unwrap();
+            let head = taken.windows(4).position(|window| window == b"\r\n\r\n");
+            let mut rest = head.map_or(&[][..], |head| &taken[head + 4..]);
+            let mut body = Vec::new();
+            while let Some(line) = rest.windows(2).position(|window| window == b"\r\n") {
+                let size = usize::from_str_radix(std::str::from_utf8(&rest[..line]).unwrap(), 16).unwrap();
+                let Some(chunk) = rest.get(line + 2..line + 2 + size + 2) else { break };
+                body.extend(chunk.strip_suffix(b"\r\n").unwrap());
+                rest = &rest[line + 2 + size + 2..];
+            }
+            body
+        }
+    }
+
+    impl AsyncRead for Slow {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    impl AsyncWrite for Slow {
+        fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
+        }
+
+        fn poll_write_vectored(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            pieces: &[IoSlice<'_>],
+        ) -> Poll<io::Result<usize>> {
+            self.turn = !self.turn;
+            if self.turn {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            let mut taken = self.taken.lock().unwrap();
+            let before = taken.len();
+            taken.extend(pieces.iter().flat_map(|piece| &piece[..]).take(self.most));
+            Poll::Ready(Ok(taken.len() - before))
+        }
+
+        fn is_write_vectored(&self) -> bool {
+            true
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn whatever_a_client_takes_at_a_time_it_is_told_the_same() {
+        let clients: Vec<_> = [1, 7, 1000, 4096, usize::MAX].map(Slow::new).into();
+        let rig = Rig::new(clients.clone());
+        let mut truth = Vec::new();
+        for sizes in [vec![200], vec![5000], vec![200; 10], vec![1000; 10], vec![60_000, 10], vec![300; 100]]
+        {
+            let events = rig.events(sizes);
+            for event in &events {
+                let [seq, mark, _, name, json] =
+                    std::str::from_utf8(event).unwrap().splitn(5, ' ').collect::<Vec<_>>()[..]
+                else {
+                    panic!("{event:?}")
+                };
+                truth.extend(format!("event: {name}\ndata: {json}\nid: {seq}-{mark}\n\n").bytes());
+            }
+            rig.hear(&events, || {
+                clients.iter().all(|client| client.taken.lock().unwrap().len() > truth.len())
+            });
+            rig.hear(&[], || {
+                clients.iter().all(|client| client.body().ends_with(&truth[truth.len() - 20..]))
+            });
+            for client in &clients {
+                let body = client.body();
+                let retry = body.iter().position(|&byte| byte == b'\n').unwrap();
+                assert!(
+                    body.starts_with(b"retry: ") && body[retry + 1..] == truth,
+                    "{} at a time",
+                    client.most
+                );
+            }
+        }
+    }
 }

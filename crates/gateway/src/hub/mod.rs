@@ -51,6 +51,8 @@ use self::node::Node;
 pub(crate) use self::pulse::{Beats, Pulse, Turn};
 pub(crate) use self::reader::{Found, NoPage};
 pub(crate) use self::several::{Member, Several, gone_frame};
+#[cfg(test)]
+pub(crate) use self::sim::begun;
 
 /// How a hub works; each as in `config/jobcast.toml`.
 #[derive(Clone, Debug)]

@@ -13,8 +13,10 @@ use super::page::Page;
 use super::read::Want;
 use super::seat::Seat;
 
-/// Frames that a stream takes together. Few need no memory of their own.
-pub(crate) type Frames = SmallVec<[Told; 4]>;
+/// The most frames that a stream takes together.
+const FRAMES: usize = 4;
+/// Frames that a stream takes together. They need no memory of their own.
+pub(crate) type Frames = SmallVec<[Told; FRAMES]>;
 
 /// What a stream gets.
 #[expect(
@@ -73,7 +75,8 @@ impl LogCore {
         self.leave(seat.position);
     }
 
-    /// What the stream in `seat` may write now: frames up to `budget` bytes, at least one if there is one.
+    /// What the stream in `seat` may write now: frames up to `budget` bytes, at least one if there is one and no more than need no
+    /// memory of their own.
     ///
     /// All that it waits for wakes it again; frames don't, so after frames it asks again when it has written them.
     pub(crate) fn take(&mut self, seat: &mut Seat, budget: usize) -> Taken {
@@ -81,7 +84,9 @@ impl LogCore {
             return Taken::End;
         }
         let (mut frames, mut size, mut at, mut since) = (Frames::new(), 0, seat.position, seat.since);
-        while let Some((bytes, after, terminal)) = self.next(at, since) {
+        while frames.len() < FRAMES
+            && let Some((bytes, after, terminal)) = self.next(at, since)
+        {
             size += bytes.len();
             if size > budget && !frames.is_empty() {
                 break;

@@ -13,6 +13,8 @@ mod still;
 mod world;
 
 use log::Kind;
+pub(crate) use still::begun;
+
 use ops::{Ending, Fate, Op, Setting};
 use proptest::prelude::*;
 use proptest::test_runner::{FileFailurePersistence, RngAlgorithm};

@@ -47,7 +47,7 @@ pub(super) fn still_runtime() -> tokio::runtime::Runtime {
 }
 
 /// A log without an event, of which that is known, and a stream that stands at its end.
-pub(super) fn begun(hub: &Hub, log: LogId) -> (Arc<Node>, Follow) {
+pub(crate) fn begun(hub: &Hub, log: LogId) -> (Arc<Node>, Follow) {
     let mut stream = hub.follow(log.clone(), Position::START);
     let node = hub.0.logs.lock().get(&log).map(Arc::clone).unwrap();
     // It asks for a read, which finds nothing.

@@ -1,0 +1,92 @@
+//! What an event takes of memory at each of its log's streams: nothing. From what is heard of Redis to the bytes that a socket is
+//! given, woken as a gateway's streams are, by a runtime; only the socket is none.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+
+use axum::body::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::rig::Rig;
+
+/// A client that takes everything and says nothing. Clones count together how many events they were given, by their last lines.
+#[derive(Clone, Default)]
+struct Client(Arc<AtomicUsize>);
+
+impl Client {
+    fn take<'a>(&self, pieces: impl Iterator<Item = &'a [u8]>) -> Poll<io::Result<usize>> {
+        let mut size = 0;
+        for piece in pieces {
+            let text = std::str::from_utf8(piece).unwrap_or_default();
+            self.0.fetch_add(text.matches("\nid: ").count(), Ordering::Relaxed);
+            size += piece.len();
+        }
+        Poll::Ready(Ok(size))
+    }
+
+    fn events(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl AsyncRead for Client {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+impl AsyncWrite for Client {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.take([bytes].into_iter())
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.take(pieces.iter().map(|piece| &piece[..]))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// How many allocations it takes until `events` are written to all streams.
+fn allocations_of(rig: &Rig, clients: &Client, events: &[Bytes]) -> u64 {
+    let wanted = clients.events() + rig.streams() * events.len();
+    let taken = allocation_counter::measure(|| rig.hear(events, || clients.events() == wanted));
+    taken.count_total
+}
+
+/// How many allocations events take that come so many together, of that size, where such came before.
+fn allocations(streams: usize, together: usize, size: usize) -> u64 {
+    let clients = Client::default();
+    let rig = Rig::new(vec![clients.clone(); streams]);
+    for _ in 0..3 {
+        allocations_of(&rig, &clients, &rig.events(vec![size; together]));
+    }
+    allocations_of(&rig, &clients, &rig.events(vec![size; together]))
+}
+
+#[test]
+fn an_event_takes_no_more_allocations_for_a_thousand_streams_than_for_one() {
+    // Small ones, as most are; such that are too large to be copied; several that leave in one write; more than that.
+    for (together, size) in [(1, 200), (1, 10_000), (1, 60_000), (10, 200), (10, 1000), (200, 200)] {
+        let [one, ten, thousand] = [1, 10, 1000].map(|streams| allocations(streams, together, size));
+        assert!(one > 0, "they are counted");
+        assert_eq!((one, one), (ten, thousand), "{together} events of {size} bytes");
+    }
+}

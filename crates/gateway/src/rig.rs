@@ -1,0 +1,106 @@
+//! Streams on sockets that are none, for tests: a log and its streams, which a runtime drives as a gateway's are driven. Redis is
+//! never reached: what is published is told to the log.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::http::Response;
+use model::{JobId, Mark, Partition, Position, Timestamp};
+use prometheus_client::metrics::counter::Counter;
+use service::config::Config;
+use service::health::Health;
+use service::metrics::Metrics;
+use service::stop::Shutdown;
+use store::{LiveSink, Options, Store, Target};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::{JoinSet, yield_now};
+
+use crate::carrier::bare::BareStream;
+use crate::carrier::head::{HeadLimit, Serving};
+use crate::carrier::socket::Socket;
+use crate::carrier::stall::Stall;
+use crate::carrier::stream::{EventStream, Source, as_it_is};
+use crate::hub::begun;
+use crate::{App, Parts};
+
+/// A log with streams.
+pub(crate) struct Rig {
+    /// What the gateway does beside its streams has a runtime of its own, which stands still.
+    _still: Runtime,
+    runtime: Runtime,
+    streams: JoinSet<()>,
+    log: Arc<dyn LiveSink>,
+    seq: Cell<u64>,
+}
+
+fn app() -> App {
+    let store = Store::new(Options::new(Target::parse("redis://127.0.0.1:1").unwrap()));
+    let config = Arc::new(Config::default());
+    App::new(Parts { store, config, health: Health::new(), metrics: Metrics::new() }, Shutdown::manual())
+}
+
+fn socket<T: AsyncRead + AsyncWrite + Unpin>(io: T) -> Socket<T> {
+    let head = HeadLimit::new(Duration::from_mins(1), Serving::default());
+    Socket::new(io, head, Stall::new(Duration::from_mins(1), Counter::default()))
+}
+
+fn mark(seq: u64) -> Mark {
+    let [low, middle, high, ..] = seq.to_le_bytes();
+    Mark::from_bytes([high, middle, low])
+}
+
+impl Rig {
+    /// A log without an event, with a stream on each of `sockets`.
+    pub(crate) fn new<T>(sockets: impl IntoIterator<Item = T>) -> Self
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let still = Builder::new_current_thread().build().unwrap();
+        let runtime = Builder::new_current_thread().enable_time().build().unwrap();
+        let mut streams = JoinSet::new();
+        let here = still.enter();
+        let app = app();
+        let job = JobId::new(Timestamp::from_millis(1), [1; 10], Partition(0));
+        let (log, first) = begun(app.hub(), job.into());
+        let (parts, ()) = Response::new(()).into_parts();
+        for io in sockets {
+            let source = Source::Log(app.hub().follow(job, Position::START));
+            let stream = EventStream::new(app.clone(), None, source, as_it_is);
+            let stream = BareStream::new(socket(io), &parts, stream, Duration::ZERO);
+            streams.spawn_on(async move { stream.await.unwrap() }, runtime.handle());
+        }
+        drop((first, here));
+        Self { _still: still, runtime, streams, log, seq: Cell::new(0) }
+    }
+
+    /// How many streams there are.
+    pub(crate) fn streams(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// The next events, as they are published, each with so many bytes of JSON.
+    pub(crate) fn events(&self, sizes: impl IntoIterator<Item = usize>) -> Vec<Bytes> {
+        let event = |size: usize| {
+            let seq = self.seq.get() + 1;
+            self.seq.set(seq);
+            let json = "x".repeat(size.saturating_sub(2));
+            format!("{seq} {} {} progress \"{json}\"", mark(seq), mark(seq - 1)).into()
+        };
+        sizes.into_iter().map(event).collect()
+    }
+
+    /// The log hears `events`, all before any stream does anything; then the streams run until `done`.
+    pub(crate) fn hear(&self, events: &[Bytes], done: impl Fn() -> bool) {
+        self.runtime.block_on(async {
+            for event in events {
+                self.log.entry(event.clone());
+            }
+            while !done() {
+                yield_now().await;
+            }
+        });
+    }
+}
