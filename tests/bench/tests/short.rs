@@ -29,6 +29,8 @@ fn a_short_run_measures_every_figure() {
         "storm_opens",
         "storm_log_reads",
         "many_to_few",
+        "floor_many_to_few",
+        "many_to_few_to_floor",
         "throughput_jobs",
         "fleet_redis_many_to_few",
     ] {

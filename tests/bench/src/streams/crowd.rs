@@ -1,9 +1,10 @@
 //! Very many clients in one process: each is a socket and a few bytes. They count the events that come.
 //!
 //! It reads its requests from a file, one path a line, and says on its standard output how many are open, when all are; then
-//! for each line `events` of its standard input, how many events and bytes came so far, and how many streams broke; for `latency`,
-//! how long those took that came since the last such line and say when they were due: median and 99th percentile in microseconds. After `again
-//! ADDRESS` it drops all and opens them there at once, and says the same as at first.
+//! for each line `events` of its standard input, how many events and bytes came so far, how many streams broke, and how many events
+//! were written together with one before them; for `slowest FROM TO`, how many came to that one of these streams that got fewest; for
+//! `latency`, how long those took that came since the last such line and say when they were due: median and 99th percentile in
+//! microseconds. After `again ADDRESS` it drops all and opens them there at once, and says the same as at first.
 
 use std::io::{BufRead, ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -39,6 +40,10 @@ struct Client {
     socket: TcpStream,
     /// How much of [`ID`] was seen last.
     seen: usize,
+    /// The chunk that is being read has an event already. Only what is around a chunk has a carriage return.
+    has_event: bool,
+    /// How many events came.
+    events: u64,
     /// How many more first events it waits for.
     opening: usize,
 }
@@ -50,6 +55,8 @@ struct Crowd {
     events: u64,
     bytes: u64,
     broken: u64,
+    /// Events that weren't the first of their chunk: a server that writes chunks writes each with one call.
+    together: u64,
     /// Microseconds from when events were due.
     took: Histogram<u64>,
 }
@@ -66,6 +73,7 @@ pub fn gather(address: &str, paths: &Path, carrier: Carrier) -> anyhow::Result<(
         events: 0,
         bytes: 0,
         broken: 0,
+        together: 0,
         took: Histogram::new(3)?,
     };
     println!("open {} {}", paths.len(), crowd.open_all(address, &paths, carrier, OPENING)?.as_nanos());
@@ -89,8 +97,10 @@ pub fn gather(address: &str, paths: &Path, carrier: Carrier) -> anyhow::Result<(
             let [median, p99] = [0.5, 0.99].map(|part| crowd.took.value_at_quantile(part));
             println!("latency {median} {p99} {}", crowd.took.len());
             crowd.took.reset();
+        } else if let Some(range) = line.strip_prefix("slowest ") {
+            println!("slowest {}", crowd.slowest(range));
         } else {
-            println!("events {} {} {}", crowd.events, crowd.bytes, crowd.broken);
+            println!("events {} {} {} {}", crowd.events, crowd.bytes, crowd.broken, crowd.together);
         }
     }
 }
@@ -133,9 +143,17 @@ impl Crowd {
         socket.write_all(&request)?;
         socket.set_nonblocking(true)?;
         self.epoll.add(&socket, self.clients.len())?;
-        self.clients.push(Client { socket, seen: 0, opening: paths.len() });
+        self.clients.push(Client { socket, seen: 0, has_event: false, events: 0, opening: paths.len() });
         self.opening += paths.len();
         Ok(())
+    }
+
+    /// How many events came to that one of the streams `FROM TO` that got fewest.
+    fn slowest(&self, range: &str) -> u64 {
+        let mut numbers = range.split(' ').map(|word| word.parse().unwrap_or(0));
+        let (from, to) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+        let streams = self.clients.get(from..to).unwrap_or_default();
+        streams.iter().map(|client| client.events).min().unwrap_or(0)
     }
 
     fn read(&mut self, millis: i64) -> anyhow::Result<()> {
@@ -146,10 +164,12 @@ impl Crowd {
                 Ok(0) => self.broken += 1,
                 Ok(read) => {
                     self.bytes += read as u64;
-                    let events = client.count(&buffer[..read]);
+                    let (events, together) = client.count(&buffer[..read]);
+                    self.together += together;
                     for at in due(&buffer[..read]) {
                         self.took.record(now_us().saturating_sub(at))?;
                     }
+                    client.events += events as u64;
                     self.events += events as u64;
                     let opened = client.opening.min(events);
                     client.opening -= opened;
@@ -173,18 +193,24 @@ fn due(bytes: &[u8]) -> impl Iterator<Item = u64> {
 }
 
 impl Client {
-    fn count(&mut self, bytes: &[u8]) -> usize {
-        let mut count = 0;
+    /// How many events `bytes` end, and how many of those aren't the first of their chunk.
+    fn count(&mut self, bytes: &[u8]) -> (usize, u64) {
+        let (mut count, mut together) = (0, 0);
         for &byte in bytes {
             self.seen = match byte {
                 byte if byte == ID[self.seen] => self.seen + 1,
                 b'\n' => 1,
+                b'\r' => {
+                    self.has_event = false;
+                    0
+                }
                 _ => 0,
             };
             if self.seen == ID.len() {
-                (self.seen, count) = (0, count + 1);
+                together += u64::from(self.has_event);
+                (self.seen, self.has_event, count) = (0, true, count + 1);
             }
         }
-        count
+        (count, together)
     }
 }

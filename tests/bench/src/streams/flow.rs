@@ -95,7 +95,7 @@ pub(super) async fn gateway_of(flow: &Flow, size: Size) -> anyhow::Result<Took> 
     took(flow, size, &scene.address, &paths, &mut replay, || scene.used()).await
 }
 
-async fn floor_of(flow: &Flow, size: Size) -> anyhow::Result<Took> {
+pub(super) async fn floor_of(flow: &Flow, size: Size) -> anyhow::Result<Took> {
     let floor = FloorProcess::start(WIRE, size.pin)?;
     let logs = vec![(JobId::from_bytes([0; 16]), Cursor::START); flow.logs];
     let paths: Vec<_> = (0..size.streams).map(|n| format!("/{}", n % flow.logs)).collect();

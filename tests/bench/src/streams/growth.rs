@@ -1,9 +1,10 @@
-//! An event's cost with few streams and with as many as one process may hold.
+//! An event's cost with few streams and with as many as one process may hold, for a gateway and for the floor: what no cache of the
+//! machine holds costs a bare loop more too.
 
 use rustix::process::{Resource, getrlimit};
 
 use super::Size;
-use super::flow::{fanout, gateway_of};
+use super::flow::{fanout, floor_of, gateway_of};
 use crate::figure::Record;
 
 /// What a process needs of its open files beside streams.
@@ -20,10 +21,17 @@ pub(super) async fn measure(size: Size, record: &mut Record) -> anyhow::Result<(
     let most = if size.streams < 1000 { size.streams } else { most_streams() };
     let few = Size { streams: size.streams / 10, ..size };
     let many = Size { streams: most, ..size };
-    let of_few = gateway_of(&fanout(few.streams), few).await?.cpu;
-    let of_many = gateway_of(&fanout(many.streams), many).await?.cpu;
-    record.add("stream_cpu_per_event_few", of_few);
-    record.add("stream_cpu_per_event_many", of_many);
-    record.add("many_to_few", of_many / of_few);
+    let (few_flow, many_flow) = (fanout(few.streams), fanout(many.streams));
+    let (floor_few, ours_few) = (floor_of(&few_flow, few).await?.cpu, gateway_of(&few_flow, few).await?.cpu);
+    let (floor_many, ours_many) =
+        (floor_of(&many_flow, many).await?.cpu, gateway_of(&many_flow, many).await?.cpu);
+    let (floor_grows, ours_grows) = (floor_many / floor_few, ours_many / ours_few);
+    record.add("floor_cpu_per_event_few", floor_few);
+    record.add("stream_cpu_per_event_few", ours_few);
+    record.add("floor_cpu_per_event_many", floor_many);
+    record.add("stream_cpu_per_event_many", ours_many);
+    record.add("floor_many_to_few", floor_grows);
+    record.add("many_to_few", ours_grows);
+    record.add("many_to_few_to_floor", ours_grows / floor_grows);
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
@@ -122,6 +123,8 @@ pub(super) struct Came {
     pub bytes: u64,
     /// Streams that ended or failed.
     pub broken: u64,
+    /// Events that were written together with one before them, where streams are in chunks.
+    pub together: u64,
 }
 
 /// How long events took to clients, in milliseconds.
@@ -165,7 +168,7 @@ impl CrowdProcess {
     /// What has come so far.
     pub(super) async fn events(&mut self) -> anyhow::Result<Came> {
         let numbers = self.ask("events\n").await?;
-        Ok(Came { count: numbers[0], bytes: numbers[1], broken: numbers[2] })
+        Ok(Came { count: numbers[0], bytes: numbers[1], broken: numbers[2], together: numbers[3] })
     }
 
     /// How long those took that came since it was asked last and say when they were due.
@@ -174,6 +177,20 @@ impl CrowdProcess {
         anyhow::ensure!(numbers[2] > 0, "no event says when it was due");
         let [median, p99] = [numbers[0], numbers[1]].map(|us| us as f64 / 1000.0);
         Ok(Latency { median, p99 })
+    }
+
+    /// Waits until each of these streams, all on sockets of their own, has got so many events.
+    pub(super) async fn wait_for_each(&mut self, streams: Range<usize>, count: u64) -> anyhow::Result<()> {
+        let end = Instant::now() + PATIENCE;
+        let question = format!("slowest {} {}\n", streams.start, streams.end);
+        loop {
+            let least = self.ask(&question).await?[0];
+            if least >= count {
+                return Ok(());
+            }
+            anyhow::ensure!(Instant::now() < end, "only {least} events of {count} came to some stream");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 
     async fn ask(&mut self, what: &str) -> anyhow::Result<Vec<u64>> {
