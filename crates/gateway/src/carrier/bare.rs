@@ -31,6 +31,8 @@ const AROUND: usize = "ffffffffffffffff\r\n\r\n".len() + LAST_CHUNK.len();
 const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 /// How many pieces one call to the system takes.
 const SLICES: usize = 32;
+/// How long the head waits for a read of the log, so that both are one write. Redis answers sooner, unless it is slow or away.
+const GRACE: Duration = Duration::from_millis(5);
 /// How often a client that goes on sending is read before others get their turn.
 const READS: usize = 16;
 
@@ -42,9 +44,11 @@ pin_project! {
         socket: Socket<T>,
         #[pin]
         stream: EventStream,
-        head: Option<Bytes>,
-        // What the socket hasn't taken yet.
+        // What the socket hasn't taken yet; at first the head.
         left: VecDeque<Bytes>,
+        // Nothing was offered to the socket yet.
+        new: bool,
+        grace: Option<Pin<Box<Sleep>>>,
         unflushed: bool,
         // Nothing follows what is left.
         over: bool,
@@ -61,8 +65,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> BareStream<T> {
         Self {
             socket: socket.without_heads(),
             stream,
-            head: Some(head(parts)),
-            left: VecDeque::new(),
+            left: VecDeque::from([head(parts)]),
+            new: true,
+            grace: None,
             unflushed: false,
             over: false,
             patience,
@@ -85,6 +90,20 @@ impl<T: AsyncRead + AsyncWrite + Unpin> BareStream<T> {
         Poll::Pending
     }
 
+    /// Puts together what is written first; pending while more of it will be here in a moment. Whether the stream may have more.
+    fn poll_first(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let more = match self.as_mut().poll_more(cx)? {
+            Poll::Ready(more) => more,
+            Poll::Pending => false,
+        };
+        let this = self.project();
+        if this.stream.begins_soon() {
+            ready!(this.grace.get_or_insert_with(|| Box::pin(sleep(GRACE))).as_mut().poll(cx));
+        }
+        (*this.new, *this.grace) = (false, None);
+        Poll::Ready(Ok(more))
+    }
+
     /// Asks the stream for what there is, and offers it to the socket; pending when that is nothing. Whether the stream may have
     /// more: where it doesn't, it knows already whom to wake.
     fn poll_more(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
@@ -102,7 +121,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> BareStream<T> {
             size += pieces[counted..].iter().map(Bytes::len).sum::<usize>();
             counted = pieces.len();
         }
-        if this.head.is_none() && size + AROUND <= SMALL {
+        if this.left.is_empty() && size + AROUND <= SMALL {
             self.write_small(cx, &pieces, size)?;
         } else {
             self.put(pieces, size);
@@ -138,10 +157,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> BareStream<T> {
         Ok(())
     }
 
-    /// Puts a chunk, and the head before it, to what is left.
+    /// Puts a chunk to what is left.
     fn put(self: Pin<&mut Self>, pieces: Pieces, size: usize) {
         let this = self.project();
-        this.left.extend(this.head.take());
         if size > 0 {
             this.left.push_back(format!("{size:x}\r\n").into());
             this.left.extend(pieces.into_iter().filter(|piece| !piece.is_empty()));
@@ -196,6 +214,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Future for BareStream<T> {
         loop {
             if self.stream.is_cut() {
                 return Poll::Ready(Ok(()));
+            }
+            if self.new {
+                more = ready!(self.as_mut().poll_first(cx))?;
             }
             if self.as_mut().poll_left(cx)?.is_pending() {
                 return self.poll_impatient(cx).map(|()| Err(io::ErrorKind::TimedOut.into()));

@@ -32,7 +32,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use model::wire::SnapshotReason;
-use model::{Job, LogId, Position};
+use model::{Job, JobId, LogId, Owner, Position};
 use parking_lot::Mutex;
 use store::Store;
 use tokio::sync::futures::OwnedNotified;
@@ -42,7 +42,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::core::Limits;
-pub(crate) use self::follow::{Follow, Next};
+pub(crate) use self::follow::{Follow, Next, WaitFor};
 use self::node::Node;
 pub(crate) use self::pulse::{Beats, Pulse, Turn};
 pub(crate) use self::reader::{Found, NoPage};
@@ -148,6 +148,19 @@ impl Hub {
             Arc::clone(&followed.node)
         };
         Follow::new(self.clone(), node, position)
+    }
+
+    /// Follows the log of `job` from `position` on, if this node knows by what it hears of it that it is a job of `owner` and goes on;
+    /// otherwise Redis has to be asked. So many who come to one job ask but once.
+    pub(crate) fn join(&self, job: JobId, owner: &Owner, position: Position) -> Option<Follow> {
+        let node = {
+            let mut logs = self.0.logs.lock();
+            let followed = logs.get_mut(&LogId::Job(job)).filter(|log| log.node.is_known_to_go_on(owner))?;
+            followed.streams += 1;
+            followed.idle = None;
+            Arc::clone(&followed.node)
+        };
+        Some(Follow::new(self.clone(), node, position))
     }
 
     fn left(&self, node: &Node) {
