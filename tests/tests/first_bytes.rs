@@ -7,16 +7,16 @@
 )]
 
 use serde_json::{Value, json};
-use whole::{Behind, RawStream, Remote, System, Wire, frames};
+use tokio::time::timeout;
+use whole::{Behind, RawStream, Remote, SOON, System, Wire, frames};
 
 /// No heartbeat within a test's time, which would make a stream speak.
 const SILENT: &str = "[stream]\nheartbeat = \"5m\"";
 
 #[tokio::test]
 async fn they_do_not_wait_for_a_redis_that_stands_still() {
-    // No call gives up, so none that fails makes a stream speak either.
-    let system =
-        System::builder().workers(0).settings(SILENT).store("patience = \"10m\"").start().await;
+    // No call gives up meanwhile: one that fails would make the stream speak too.
+    let system = System::builder().workers(0).settings(SILENT).store("patience = \"1m\"").start().await;
     let client = system.client(0);
     let id = client.submit("remote", Value::Null).await;
     let worker = Remote::claim(client, "remote").await;
@@ -25,7 +25,9 @@ async fn they_do_not_wait_for_a_redis_that_stands_still() {
     assert!(first.until(|body| body.contains("event: started") && body.ends_with("\n\n")).await);
 
     system.redis.pause();
-    let mut second = RawStream::open(&client.events_url(id), &[]).await;
+    let url = client.events_url(id);
+    let opening = RawStream::open(&url, &[]);
+    let mut second = timeout(SOON / 2, opening).await.expect("its head, before any call gives up");
     assert!(second.until(|body| body.contains('\n')).await);
     assert!(second.body().starts_with("retry: ") && second.body().lines().count() == 1, "{}", second.body());
     system.redis.resume();

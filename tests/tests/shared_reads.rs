@@ -77,7 +77,7 @@ async fn streams_that_come_one_after_the_other_share_reads_and_looks_too() {
     let system = System::builder().workers(0).start().await;
     let wiretap = Wiretap::start(system.redis.addr(), Duration::ZERO).await;
     // What is compared with Redis now and then is looked at too.
-    let apart = Apart::start(wiretap.url(), "reconcile = \"10m\"").await;
+    let apart = Apart::start(wiretap.url(), "reconcile = \"5m\"").await;
     let id = system.client(0).submit("remote", Value::Null).await;
     let worker = Remote::claim(system.client(0), "remote").await;
     let mut streams = Vec::new();
