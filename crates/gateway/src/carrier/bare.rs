@@ -31,8 +31,9 @@ const AROUND: usize = "ffffffffffffffff\r\n\r\n".len() + LAST_CHUNK.len();
 const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 /// How many pieces one call to the system takes.
 const SLICES: usize = 32;
-/// How long the head waits for a read of the log, so that both are one write. Redis answers sooner, unless it is slow or away.
-const GRACE: Duration = Duration::from_millis(5);
+/// How long the head waits for a read of the log, so that both are one write: what no one notices, and what a read takes where
+/// thousands come at once.
+const GRACE: Duration = Duration::from_millis(25);
 /// How often a client that goes on sending is read before others get their turn.
 const READS: usize = 16;
 
