@@ -97,6 +97,14 @@ impl Wire {
         RawStream::answered(self.socket, &self.read).await
     }
 
+    /// What comes in one piece, as text; empty at the connection's end.
+    pub async fn piece(&mut self) -> String {
+        if self.more().await.is_none() {
+            return String::new();
+        }
+        String::from_utf8(std::mem::take(&mut self.read)).unwrap()
+    }
+
     /// Whether the gateway closes the connection, unasked and without a word, within `limit`.
     pub async fn closes_within(&mut self, limit: Duration) -> bool {
         assert!(self.read.is_empty());

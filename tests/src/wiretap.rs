@@ -1,4 +1,5 @@
-//! What a gateway asks of Redis, listened to on the way: how often logs are read, and how many reads are in flight.
+//! What a gateway asks of Redis, listened to on the way: how often logs are read, how many reads are in flight, and how often jobs are
+//! looked at.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -29,6 +30,8 @@ pub struct Reads {
     pub in_flight: usize,
     /// The most that ever were.
     pub most_in_flight: usize,
+    /// Looks at jobs without their logs, all so far.
+    pub looks: usize,
 }
 
 /// What was asked on one connection and isn't answered; true for a read of a log.
@@ -85,6 +88,9 @@ fn count_command(frame: &[u8], asked: &Asked, counts: &Mutex<Reads>) {
     let has = |words: &[u8]| frame.windows(words.len()).any(|window| window == words);
     let is_read = has(b"EVAL") && has(b":log:");
     locked(asked).push_back(is_read);
+    if has(b"HMGET") {
+        locked(counts).looks += 1;
+    }
     if is_read {
         let mut counts = locked(counts);
         counts.all += 1;

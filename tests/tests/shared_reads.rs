@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
-use whole::{Apart, Behind, RawStream, Remote, SOON, System, Wiretap, frames};
+use whole::{Apart, Behind, RawStream, Reads, Remote, SOON, System, Wiretap, frames};
 
 /// A line of the gateway's `/proc/…/status`, in KiB: `VmRSS` is what it takes now, `VmHWM` the most that it ever took.
 #[cfg(target_os = "linux")]
@@ -72,11 +72,12 @@ async fn slow_readers_at_one_place_cost_one_read_a_page() {
 }
 
 #[tokio::test]
-async fn streams_that_come_one_after_the_other_share_reads_too() {
+async fn streams_that_come_one_after_the_other_share_reads_and_looks_too() {
     const STREAMS: usize = 20;
     let system = System::builder().workers(0).start().await;
     let wiretap = Wiretap::start(system.redis.addr(), Duration::ZERO).await;
-    let apart = Apart::start(wiretap.url(), "").await;
+    // What is compared with Redis now and then is looked at too.
+    let apart = Apart::start(wiretap.url(), "reconcile = \"5m\"").await;
     let id = system.client(0).submit("remote", Value::Null).await;
     let worker = Remote::claim(system.client(0), "remote").await;
     let mut streams = Vec::new();
@@ -85,10 +86,11 @@ async fn streams_that_come_one_after_the_other_share_reads_too() {
         assert!(stream.until(|body| body.contains("event: started")).await);
         streams.push(stream);
     }
-    let reads = wiretap.reads().all;
-    println!("{STREAMS} streams, each after the one before: {reads} reads");
+    let Reads { all: reads, looks, .. } = wiretap.reads();
+    println!("{STREAMS} streams, each after the one before: {reads} reads, {looks} looks at the job");
     // On a machine that stands still for seconds in between, some more.
     assert!(reads <= STREAMS / 2, "one for the first, and one for those who come soon after: {reads}");
+    assert!(looks <= STREAMS / 2, "one for the first: {looks}");
     worker.complete(Value::Null).await;
     let truth = Behind::of(&system, id).await.frames().await;
     for stream in &mut streams {

@@ -33,6 +33,9 @@ const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 const SLICES: usize = 32;
 /// How many pieces need no memory of their own: enough, and what one look at the stream may add to them.
 const PIECES: usize = 2 * SLICES;
+/// How long the head waits for a read of the log, so that both are one write: what no one notices, and what a read takes where
+/// thousands come at once.
+const GRACE: Duration = Duration::from_millis(25);
 /// How often a client that goes on sending is read before others get their turn.
 const READS: usize = 16;
 
@@ -44,9 +47,11 @@ pin_project! {
         socket: Socket<T>,
         #[pin]
         stream: EventStream,
-        head: Option<Bytes>,
-        // What the socket hasn't taken yet.
+        // What the socket hasn't taken yet; at first the head.
         left: VecDeque<Bytes>,
+        // Nothing was offered to the socket yet.
+        new: bool,
+        grace: Option<Pin<Box<Sleep>>>,
         unflushed: bool,
         // Nothing follows what is left.
         over: bool,
@@ -63,8 +68,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> BareStream<T> {
         Self {
             socket: socket.without_heads(),
             stream,
-            head: Some(head(parts)),
-            left: VecDeque::new(),
+            left: VecDeque::from([head(parts)]),
+            new: true,
+            grace: None,
             unflushed: false,
             over: false,
             patience,
@@ -87,6 +93,20 @@ impl<T: AsyncRead + AsyncWrite + Unpin> BareStream<T> {
         Poll::Pending
     }
 
+    /// Puts together what is written first; pending while more of it will be here in a moment. Whether the stream may have more.
+    fn poll_first(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let more = match self.as_mut().poll_more(cx)? {
+            Poll::Ready(more) => more,
+            Poll::Pending => false,
+        };
+        let this = self.project();
+        if this.stream.begins_soon() {
+            ready!(this.grace.get_or_insert_with(|| Box::pin(sleep(GRACE))).as_mut().poll(cx));
+        }
+        (*this.new, *this.grace) = (false, None);
+        Poll::Ready(Ok(more))
+    }
+
     /// Asks the stream for what there is, and offers it to the socket; pending when that is nothing. Whether the stream may have
     /// more: where it doesn't, it knows already whom to wake.
     fn poll_more(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
@@ -104,7 +124,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> BareStream<T> {
             size += pieces[counted..].iter().map(Bytes::len).sum::<usize>();
             counted = pieces.len();
         }
-        if this.head.is_none() && size + AROUND <= SMALL {
+        if !this.left.is_empty() {
+            // The head: both are written together.
+            self.put(pieces, size);
+        } else if size + AROUND <= SMALL {
             self.write_small(cx, &pieces, size)?;
         } else {
             self.write_pieces(cx, pieces, size)?;
@@ -140,38 +163,35 @@ impl<T: AsyncRead + AsyncWrite + Unpin> BareStream<T> {
         Ok(())
     }
 
-    /// Writes a chunk at once, and the head before it; what the socket doesn't take is left.
+    /// Puts a chunk to what is left.
+    fn put(self: Pin<&mut Self>, pieces: Pieces, size: usize) {
+        let this = self.project();
+        let (begin, end) = around(size, *this.over);
+        let all = [Bytes::copy_from_slice(&begin)].into_iter().chain(pieces).chain([Bytes::from_static(end)]);
+        this.left.extend(all.filter(|piece| !piece.is_empty()));
+        *this.unflushed = true;
+    }
+
+    /// Writes a chunk at once; what the socket doesn't take is left.
     fn write_pieces(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         pieces: Pieces,
         size: usize,
     ) -> io::Result<()> {
-        let this = self.project();
-        let head = this.head.take().unwrap_or_default();
-        let mut begin = SmallVec::<[u8; 32]>::new();
-        if size > 0 {
-            write!(begin, "{size:x}\r\n")?;
-        }
-        let end: &'static [u8] = match (size > 0, *this.over) {
-            (true, true) => b"\r\n0\r\n\r\n",
-            (true, false) => b"\r\n",
-            (false, true) => LAST_CHUNK,
-            (false, false) => b"",
-        };
-        let mut slices = [IoSlice::new(&[]); PIECES + 3];
-        let all = [&head[..], &begin].into_iter().chain(pieces.iter().map(|piece| &piece[..])).chain([end]);
+        let this = self.as_mut().project();
+        let (begin, end) = around(size, *this.over);
+        let mut slices = [IoSlice::new(&[]); PIECES + 2];
+        let all = [&begin[..]].into_iter().chain(pieces.iter().map(|piece| &piece[..])).chain([end]);
         let count = slices.iter_mut().zip(all).map(|(slice, piece)| *slice = IoSlice::new(piece)).count();
         *this.unflushed = true;
         let written = match Pin::new(&mut *this.socket).poll_write_vectored(cx, &slices[..count]) {
             Poll::Ready(written) => written?,
             Poll::Pending => 0,
         };
-        if written < head.len() + begin.len() + size + end.len() {
-            let all = [head, Bytes::copy_from_slice(&begin)].into_iter().chain(pieces);
-            let all = all.chain([Bytes::from_static(end)]);
-            this.left.extend(all.filter(|piece| !piece.is_empty()));
-            advance(this.left, written);
+        if written < begin.len() + size + end.len() {
+            self.as_mut().put(pieces, size);
+            advance(self.project().left, written);
         }
         Ok(())
     }
@@ -220,6 +240,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Future for BareStream<T> {
             if self.stream.is_cut() {
                 return Poll::Ready(Ok(()));
             }
+            if self.new {
+                more = ready!(self.as_mut().poll_first(cx))?;
+            }
             if self.as_mut().poll_left(cx)?.is_pending() {
                 return self.poll_impatient(cx).map(|()| Err(io::ErrorKind::TimedOut.into()));
             }
@@ -232,6 +255,22 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Future for BareStream<T> {
             more = ready!(self.as_mut().poll_more(cx))?;
         }
     }
+}
+
+/// What comes before and after a chunk of so many bytes; with what says that it was the last one, if the stream is `over`.
+fn around(size: usize, over: bool) -> (SmallVec<[u8; 32]>, &'static [u8]) {
+    let mut begin = SmallVec::new();
+    if size > 0 {
+        // It takes all that there is memory for.
+        let _ = write!(begin, "{size:x}\r\n");
+    }
+    let end: &[u8] = match (size > 0, over) {
+        (true, true) => b"\r\n0\r\n\r\n",
+        (true, false) => b"\r\n",
+        (false, true) => LAST_CHUNK,
+        (false, false) => b"",
+    };
+    (begin, end)
 }
 
 /// Drops the first `count` bytes of `pieces`.

@@ -10,6 +10,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use super::head::HeadLimit;
 use super::stall::Stall;
 
+/// How much is read at once to tell how a connection begins: mostly a whole request.
+const FIRST_READ: usize = 1024;
+
 /// A socket whose reads fail when a head is late, and whose writes fail when its peer takes nothing.
 pub(crate) struct Socket<T> {
     io: T,
@@ -29,14 +32,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
     /// Whether the first bytes that come are those of `preface`: it waits for no more of them than it takes to say so, and
     /// for no longer than a head may take. They are read again by whoever reads next.
     pub(crate) async fn begins_with(&mut self, preface: &[u8]) -> io::Result<bool> {
-        let mut begun = Vec::with_capacity(preface.len());
+        let mut begun = Vec::with_capacity(FIRST_READ);
         while begun.len() < preface.len() && preface.starts_with(&begun) {
-            let mut rest = (&mut *self).take((preface.len() - begun.len()) as u64);
-            if rest.read_buf(&mut begun).await? == 0 {
+            if self.read_buf(&mut begun).await? == 0 {
                 break;
             }
         }
-        let is_preface = begun == preface;
+        let is_preface = begun.starts_with(preface);
         self.begun = begun.into();
         Ok(is_preface)
     }

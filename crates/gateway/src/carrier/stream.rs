@@ -14,7 +14,7 @@ use tokio::sync::futures::OwnedNotified;
 use tokio::time::Instant;
 
 use crate::App;
-use crate::hub::{Follow, Next, Several, Turn};
+use crate::hub::{Follow, Next, Several, Turn, WaitFor};
 
 /// A comment, without an empty line after it: some clients would fire an empty event.
 const HEARTBEAT: Bytes = Bytes::from_static(b":\n");
@@ -68,6 +68,10 @@ pin_project! {
         closes_at: Instant,
         // Nothing was written yet.
         new: bool,
+        // Nothing of the source was written yet.
+        untold: bool,
+        // What it waits for is a read of its log.
+        reads: bool,
         lead: Option<Bytes>,
         source: Source,
         words: Words,
@@ -111,6 +115,8 @@ impl EventStream {
             missed: false,
             closes_at: Instant::now() + jittered(app.config().stream.max_age, 0.8, 1.0),
             new: true,
+            untold: true,
+            reads: false,
             lead,
             source,
             words,
@@ -146,7 +152,10 @@ impl EventStream {
                 return Poll::Ready(true);
             }
             match self.as_mut().poll_source(cx, out) {
-                Poll::Ready(more) => any |= more,
+                Poll::Ready(told) => {
+                    *self.as_mut().project().untold &= !told;
+                    any |= told;
+                }
                 Poll::Pending if any => return Poll::Ready(true),
                 Poll::Pending => return Poll::Pending,
             }
@@ -155,6 +164,17 @@ impl EventStream {
                 return Poll::Ready(true);
             }
         }
+    }
+
+    /// Whether the log is being read for what comes first after the beginning: it will be here in a moment, unless Redis is slow
+    /// or away.
+    pub(crate) fn begins_soon(&self) -> bool {
+        self.untold
+            && match &self.source {
+                Source::Log(_) => self.reads,
+                Source::Several(several) => several.reads(),
+                Source::Opening(_) | Source::Over => false,
+            }
     }
 
     /// Completes when no stream has a place here any more, whether or not its client takes what is left.
@@ -242,7 +262,10 @@ impl EventStream {
                         out.extend(told.inspect(|_| any = true));
                         return Poll::Ready(any);
                     }
-                    Next::Wait(woken) => this.woken.set(Some(woken)),
+                    Next::Wait(woken, wait) => {
+                        *this.reads = wait == WaitFor::Read;
+                        this.woken.set(Some(woken));
+                    }
                     Next::End => {
                         *this.source = Source::Over;
                         return Poll::Ready(false);

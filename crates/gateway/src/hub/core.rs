@@ -106,6 +106,12 @@ impl LogCore {
         self.ring.as_ref().map(Chain::end)
     }
 
+    /// Whether the log is known, is there, hasn't ended, and nothing puts that in doubt.
+    pub(crate) fn goes_on(&self) -> bool {
+        let in_doubt = self.unsettled || self.reading.as_ref().is_some_and(|reading| reading.settles);
+        self.ring.is_some() && !self.ended && !self.gone && !in_doubt
+    }
+
     /// What the frames held take in memory. Bytes that two of them share count twice.
     pub(crate) fn bytes(&self) -> usize {
         self.ring.as_ref().map_or(0, Chain::bytes) + self.pages.iter().map(Page::bytes).sum::<usize>()

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::Position;
+use model::{Owner, Position};
 use tokio::sync::futures::OwnedNotified;
 
 use super::Hub;
-use super::core::{Frames, Taken, WaitFor};
+pub(crate) use super::core::WaitFor;
+use super::core::{Frames, Taken};
 use super::node::Node;
 use super::seat::Seat;
 
@@ -27,7 +28,7 @@ pub(crate) enum Next {
     /// Frames to write, in this order; at least one. Ask again when they are written.
     Frames(Frames),
     /// Nothing now: ask again when this completes.
-    Wait(OwnedNotified),
+    Wait(OwnedNotified, WaitFor),
     /// Nothing will follow: the end was told.
     End,
     /// Nothing will follow: the job doesn't exist, or no longer.
@@ -57,6 +58,12 @@ impl Follow {
         self
     }
 
+    /// The same, of a job of `owner` by Redis' word: who comes next may [`join`](Hub::join).
+    pub(crate) fn owned_by(self, owner: &Owner) -> Self {
+        self.node.belongs_to(owner);
+        self
+    }
+
     /// What comes next.
     pub(crate) fn next(&mut self) -> Next {
         let Some(seat) = &mut self.seat else { return Next::End };
@@ -73,12 +80,12 @@ impl Follow {
         if wait == WaitFor::Read {
             self.node.read_what_is_wanted();
         }
-        Next::Wait(woken)
+        Next::Wait(woken, wait)
     }
 
     /// Completes when the log has gone on from this place, or never will.
     pub(crate) async fn changed(&mut self) {
-        while let Next::Wait(woken) = self.next() {
+        while let Next::Wait(woken, _) = self.next() {
             woken.await;
         }
     }
@@ -88,7 +95,7 @@ impl Follow {
         loop {
             match self.next() {
                 Next::Frames(_) => {}
-                Next::Wait(woken) => woken.await,
+                Next::Wait(woken, _) => woken.await,
                 Next::End | Next::Gone => return,
             }
         }

@@ -59,7 +59,6 @@ impl<N: Clone> Logs<N> {
     }
 
     /// What there is of `log`, if somebody follows it or did a moment ago.
-    #[cfg(test)]
     pub(super) fn get(&self, log: &LogId) -> Option<&N> {
         self.followed.get(log).map(|followed| &followed.node)
     }

@@ -34,7 +34,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use model::wire::SnapshotReason;
-use model::{Job, LogId, Position};
+use model::{Job, JobId, LogId, Owner, Position};
 use parking_lot::Mutex;
 use store::Store;
 use tokio::sync::futures::OwnedNotified;
@@ -44,7 +44,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::core::Limits;
-pub(crate) use self::follow::{Follow, Next};
+pub(crate) use self::follow::{Follow, Next, WaitFor};
 use self::held::Held;
 use self::logs::Logs;
 use self::node::Node;
@@ -139,6 +139,17 @@ impl Hub {
     pub(crate) fn follow(&self, log: impl Into<LogId>, position: Position) -> Follow {
         let node = self.0.logs.lock().join(log.into(), |log| Node::open(&self.0, log));
         Follow::new(self.clone(), node, position)
+    }
+
+    /// Follows the log of `job` from `position` on, if this node knows by what it hears of it that it is a job of `owner` and goes on;
+    /// otherwise Redis has to be asked. So many who come to one job ask but once.
+    pub(crate) fn join(&self, job: JobId, owner: &Owner, position: Position) -> Option<Follow> {
+        let node = {
+            let (mut logs, log) = (self.0.logs.lock(), LogId::Job(job));
+            logs.get(&log).filter(|node| node.is_known_to_go_on(owner))?;
+            logs.join(log, |log| Node::open(&self.0, log))
+        };
+        Some(Follow::new(self.clone(), node, position))
     }
 
     fn left(&self, node: &Node) {

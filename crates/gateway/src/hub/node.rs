@@ -1,11 +1,11 @@
 //! One followed log in this process: the core, and what it needs to be alive.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use model::{Cursor, Entry, LogId, Position};
+use model::{Cursor, Entry, LogId, Owner, Position};
 use parking_lot::Mutex;
 use store::{LiveSink, Subscription};
 use tokio::sync::Notify;
@@ -31,6 +31,11 @@ pub(crate) struct Node {
     behind: Arc<Notify>,
     /// Nothing is read before the subscription stood once: what happens in between would be read twice.
     stood: AtomicBool,
+    /// The subscription stands: what happens to the log is heard.
+    hears: AtomicBool,
+    /// Whose job it is, once Redis has said so and that it isn't one that is cancelled when nobody follows it. A job's owner never
+    /// changes.
+    owner: OnceLock<Owner>,
     /// Events are gathered; who waits for them will be woken.
     gathering: AtomicBool,
     /// Something was heard since the last reconcile that the log went on by. What seems to be a repeat is no sign of life: it
@@ -56,6 +61,8 @@ impl Node {
             at_head: Arc::default(),
             behind: Arc::default(),
             stood: AtomicBool::new(false),
+            hears: AtomicBool::new(false),
+            owner: OnceLock::new(),
             gathering: AtomicBool::new(false),
             heard: AtomicBool::new(false),
             listed: AtomicBool::new(false),
@@ -174,6 +181,17 @@ impl Node {
         self.core.lock().head()
     }
 
+    /// It is of a job of `owner`, by Redis' word.
+    pub(super) fn belongs_to(&self, owner: &Owner) {
+        self.owner.get_or_init(|| owner.clone());
+    }
+
+    /// Whether it is known without asking Redis that this is a job of `owner` that goes on: what would end it, or put it in doubt,
+    /// would have been heard here.
+    pub(super) fn is_known_to_go_on(&self, owner: &Owner) -> bool {
+        self.owner.get() == Some(owner) && self.hears.load(Ordering::Acquire) && self.core.lock().goes_on()
+    }
+
     /// Reads even where no subscription ever stood.
     pub(super) fn insist(&self) {
         self.stood.store(true, Ordering::Release);
@@ -185,6 +203,8 @@ impl LiveSink for Node {
     fn subscribed(&self) {
         self.stood.store(true, Ordering::Release);
         let wake = self.core.lock().unsettle();
+        // After the doubt was raised, which only a read ends.
+        self.hears.store(true, Ordering::Release);
         self.wake(Wake { read: true, ..wake });
     }
 
@@ -209,5 +229,7 @@ impl LiveSink for Node {
         }
     }
 
-    fn lost(&self) {}
+    fn lost(&self) {
+        self.hears.store(false, Ordering::Release);
+    }
 }

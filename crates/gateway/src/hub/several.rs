@@ -17,7 +17,7 @@ use model::{JobId, LogId, Owner, Partition, Position};
 use pin_project_lite::pin_project;
 use tokio::sync::futures::OwnedNotified;
 
-use super::follow::{Follow, Next};
+use super::follow::{Follow, Next, WaitFor};
 use super::{Hub, frame};
 
 /// One of the logs of a stream.
@@ -74,6 +74,7 @@ pin_project! {
     /// Completes with its member's index, or without one when partitions may have been added.
     struct Waiting {
         member: Option<usize>,
+        reads: bool,
         #[pin]
         woken: OwnedNotified,
     }
@@ -126,6 +127,11 @@ impl Several {
         }
     }
 
+    /// Whether one of the logs is being read for it.
+    pub(crate) fn reads(&self) -> bool {
+        Pin::new(&self.waiting).iter_pin_ref().any(|waiting| waiting.reads)
+    }
+
     /// What member `index` has; it is asked again when it may have more.
     fn take(&mut self, index: usize) -> Vec<Bytes> {
         let mut pieces = Vec::new();
@@ -142,7 +148,10 @@ impl Several {
                     }
                 }
             }
-            Next::Wait(woken) => self.waiting.push(Waiting { member: Some(index), woken }),
+            Next::Wait(woken, wait) => {
+                let reads = wait == WaitFor::Read;
+                self.waiting.push(Waiting { member: Some(index), reads, woken });
+            }
             Next::End => *follow = None,
             Next::Gone => {
                 (*seen, *follow) = (Seen::Gone, None);
@@ -171,7 +180,8 @@ impl Several {
     fn add_partitions(&mut self) {
         let Of::Feed { owner, seen } = &self.of else { return };
         // Before the count is looked at, so that no growth is missed.
-        self.waiting.push(Waiting { member: None, woken: self.hub.partitions_may_grow() });
+        let woken = self.hub.partitions_may_grow();
+        self.waiting.push(Waiting { member: None, reads: false, woken });
         for partition in (0..self.hub.partitions()).skip(self.members.len()) {
             let index = self.members.len();
             let seen = seen.get(index).copied().unwrap_or(Seen::NOTHING);

@@ -74,6 +74,11 @@ async fn stream_of(
 async fn look(app: &App, owner: &Owner, id: JobId, start: Start<Position>) -> Result<Look, StoreError> {
     match start {
         Start::After(position) => {
+            if !planted(Plant::AlwaysSnapshot)
+                && let Some(follow) = app.hub().join(id, owner, position)
+            {
+                return Ok(Look::Stream(Opened::at_once(Source::Log(follow))));
+            }
             let found = app.store().peek(id).await?.filter(|peek| peek.owner == *owner);
             let Some(Peek { status, last, cancel_on_disconnect, .. }) = found else {
                 return Ok(Look::Absent);
@@ -84,7 +89,11 @@ async fn look(app: &App, owner: &Owner, id: JobId, start: Start<Position>) -> Re
             if planted(Plant::AlwaysSnapshot) && position != Position::START {
                 return always_snapshot(app, id).await;
             }
-            let follow = app.hub().follow(id, position).keeping(cancel_on_disconnect);
+            let follow = app.hub().follow(id, position);
+            let follow = match cancel_on_disconnect {
+                None => follow.owned_by(owner),
+                within => follow.keeping(within),
+            };
             Ok(Look::Stream(Opened::at_once(Source::Log(follow))))
         }
         Start::Now => {
