@@ -15,9 +15,9 @@ impl LogCore {
             return self.wake(false, false);
         };
         let wake = match outcome {
-            ReadOutcome::Failed => self.again(reading),
-            ReadOutcome::Gone => self.vanished(reading),
-            ReadOutcome::Page(page) => self.page(reading, page),
+            ReadOutcome::Failed => self.again(*reading),
+            ReadOutcome::Gone => self.vanished(*reading),
+            ReadOutcome::Page(page) => self.page(*reading, page),
         };
         self.count();
         wake

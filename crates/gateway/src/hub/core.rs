@@ -61,7 +61,8 @@ pub(crate) struct LogCore {
     pub(super) standing: Standing,
     /// Where streams wait for a read, each place once.
     pub(super) wants: VecDeque<Want>,
-    pub(super) reading: Option<Reading>,
+    /// In a box, as it is seldom there, and a node may have tens of thousands of logs.
+    pub(super) reading: Option<Box<Reading>>,
     /// The log must be read at its end before anything is believed that doesn't follow.
     pub(super) unsettled: bool,
     /// How many reads have started.
@@ -193,8 +194,8 @@ impl LogCore {
             self.unsettled = false;
         }
         let heard = Heard::Nothing;
-        self.reading =
-            Some(Reading { number: self.reads, position, head, settles, want, heard, disturbed: false });
+        let reading = Reading { number: self.reads, position, head, settles, want, heard, disturbed: false };
+        self.reading = Some(Box::new(reading));
         ReadAt { position, number: self.reads }
     }
 

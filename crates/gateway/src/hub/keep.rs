@@ -38,7 +38,7 @@ impl Node {
     /// It is of a job that is cancelled when nobody has followed it for `within`, and somebody does.
     pub(super) fn keep(&self, within: Duration) {
         let now = Instant::now();
-        self.kept.lock().get_or_insert(Kept { within, due: now, listed: now });
+        self.kept.lock().get_or_insert_with(|| Box::new(Kept { within, due: now, listed: now }));
         self.say_followed();
     }
 

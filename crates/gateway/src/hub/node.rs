@@ -44,7 +44,8 @@ pub(crate) struct Node {
     /// It is in the hub's list of warm logs. Changed under the core's lock alone.
     pub(super) listed: AtomicBool,
     subscription: Mutex<Option<Subscription>>,
-    pub(super) kept: Mutex<Option<Kept>>,
+    /// In a box, as few logs have it.
+    pub(super) kept: Mutex<Option<Box<Kept>>>,
 }
 
 impl Node {
