@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use model::webhook::{Target, TargetError, TargetRules};
 use reqwest::header::{HeaderMap, LOCATION, RETRY_AFTER};
-use reqwest::{Client, Response, Url};
+use reqwest::{Client, Method, Request, Response, Url};
 use rustls::{CertificateError, ClientConfig, RootCertStore};
 use rustls_platform_verifier::Verifier;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -120,8 +120,10 @@ impl Http {
         limit: Duration,
     ) -> Result<Answer, NoAnswer> {
         let end = Instant::now() + limit;
-        let request = self.0.post(url.clone()).headers(message.headers).body(message.body);
-        match timeout_at(end, request.send()).await {
+        let mut request = Request::new(Method::POST, url.clone());
+        *request.headers_mut() = message.headers;
+        *request.body_mut() = Some(message.body.into());
+        match timeout_at(end, self.0.execute(request)).await {
             Ok(Ok(response)) => Ok(read(response, end).await),
             Ok(Err(error)) => Err(why(&error)),
             Err(_) => Err(NoAnswer::Timeout),

@@ -45,6 +45,7 @@ pub const FIGURES: &[Figure] = &[
     figure("courier_deliveries_to_bare", "ratio", Some(Target::AtLeast(0.6))),
     figure("bare_cpu_per_post", "us", None),
     figure("courier_cpu_per_delivery", "us", None),
+    figure("courier_cpu_bare_to_delivery", "ratio", Some(Target::AtLeast(0.6))),
     figure("courier_redis_cpu_per_delivery", "us", None),
     figure("courier_steps_per_delivery", "commands", None),
     figure("good_delivery_p99_beside_bad", "ms", Some(Target::AtMost(1000.0))),

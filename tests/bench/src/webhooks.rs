@@ -52,6 +52,8 @@ pub async fn measure(jobs: usize, pin: bool, record: &mut Record) -> anyhow::Res
     let (rate, _) = receiver.take(jobs).await?;
     record.add("bare_posts", rate);
     record.add("bare_cpu_per_post", finish(bare).await? / jobs as f64);
+    let ratio = record.last("bare_cpu_per_post") / record.last("courier_cpu_per_delivery");
+    record.add("courier_cpu_bare_to_delivery", ratio);
     record.add("courier_deliveries_to_bare", record.last("courier_deliveries") / record.last("bare_posts"));
     Ok(())
 }

@@ -18,6 +18,7 @@ fn a_short_run_measures_every_figure() {
         "worker_jobs_to_bare",
         "round_trips_per_job",
         "courier_deliveries_to_bare",
+        "courier_cpu_bare_to_delivery",
         "good_delivery_p99_beside_bad",
         "stream_memory_few_logs",
         "stream_to_floor_fanout",
