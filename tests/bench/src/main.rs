@@ -26,7 +26,7 @@ struct Args {
     #[arg(long)]
     short: bool,
     /// How many runs, each with a Redis of its own and with all parts in turn
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 7)]
     runs: usize,
     /// How many jobs of each part
     #[arg(long, default_value_t = 10_000)]
