@@ -54,13 +54,12 @@ impl Ready {
     }
 
     async fn attempt(&mut self, place: &Place<Self>) -> Came {
-        let courier = Arc::clone(&self.delivery.courier);
-        let memory = match self.memory(&courier, place).await {
+        let memory = match self.memory(place).await {
             Ok(memory) => memory,
             Err(delay) => return Came::Later(delay),
         };
-        let due = &mut self.delivery.due;
-        let job = match job(&courier, due.job.take(), due.id).await {
+        let Delivery { courier, due, start_until, .. } = &mut self.delivery;
+        let job = match job(courier, due.job.take(), due.id).await {
             Ok(Some(job)) => job,
             Ok(None) => return Came::Gone,
             Err(error) => {
@@ -69,7 +68,7 @@ impl Ready {
             }
         };
         let began = Instant::now();
-        if began > self.delivery.start_until {
+        if began > *start_until {
             tracing::debug!(delivery = %due.id, "not sent: its lease could end before the request");
             return Came::Left;
         }
@@ -85,8 +84,8 @@ impl Ready {
     }
 
     /// The memory that its body needs, where that is still to be read; or in how long to come again: at once, at a stop.
-    async fn memory(&self, courier: &Courier, place: &Place<Self>) -> Result<Option<Taken>, Duration> {
-        let due = &self.delivery.due;
+    async fn memory(&self, place: &Place<Self>) -> Result<Option<Taken>, Duration> {
+        let Delivery { courier, due, .. } = &self.delivery;
         if due.job.is_some() {
             return Ok(None);
         }

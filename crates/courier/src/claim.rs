@@ -18,7 +18,7 @@ use crate::courier::Courier;
 use crate::deliver::Delivery;
 use crate::host::Host;
 use crate::settler::Settler;
-use crate::turn::begin;
+use crate::turn;
 
 /// The most that one claim brings.
 const MOST: usize = 100;
@@ -125,7 +125,7 @@ impl Claimer {
                 delivery.give_back();
                 continue;
             }
-            let host = begin(&self.courier, delivery);
+            let host = turn::begin(&self.courier, delivery);
             let relief = host.as_ref().map_or(Duration::ZERO, |host| host.relief());
             if relief > longest {
                 (longest, busiest) = (relief, host);

@@ -21,9 +21,7 @@ pub(crate) fn begin(courier: &Arc<Courier>, delivery: Delivery) -> Option<Arc<Ho
         }
     };
     match host.enter(Ready { delivery, destination, secrets }) {
-        Admission::Go(place, ready) => {
-            courier.deliveries.spawn(send_in_turn(Arc::clone(courier), place, ready));
-        }
+        Admission::Go(place, ready) => spawn(courier, place, ready),
         Admission::Waits { is_watched: true } => {}
         Admission::Waits { is_watched: false } => {
             courier.deliveries.spawn(watch(Arc::clone(courier), Arc::clone(&host)));
@@ -31,6 +29,10 @@ pub(crate) fn begin(courier: &Arc<Courier>, delivery: Delivery) -> Option<Arc<Ho
         Admission::Later(ready, delay) => ready.delivery.put_off(delay),
     }
     Some(host)
+}
+
+fn spawn(courier: &Arc<Courier>, place: Place<Ready>, ready: Ready) {
+    courier.deliveries.spawn(send_in_turn(Arc::clone(courier), place, ready));
 }
 
 /// Sends `ready`, and then who has the place after it, as long as there are such.
@@ -46,7 +48,7 @@ async fn watch(courier: Arc<Courier>, host: Arc<Host<Ready>>) {
     loop {
         let (turn, again) = host.look();
         if let Some((place, ready)) = go_on(&courier, turn) {
-            courier.deliveries.spawn(send_in_turn(Arc::clone(&courier), place, ready));
+            spawn(&courier, place, ready);
         }
         let Some(again) = again else { return };
         if courier.soft.run_until_cancelled(sleep_until(again)).await.is_none() {
@@ -67,7 +69,7 @@ fn go_on(courier: &Arc<Courier>, turn: Turn<Ready>) -> Option<(Place<Ready>, Rea
     }
     let first = begin.next();
     for (place, ready) in begin {
-        courier.deliveries.spawn(send_in_turn(Arc::clone(courier), place, ready));
+        spawn(courier, place, ready);
     }
     first
 }

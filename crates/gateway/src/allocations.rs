@@ -1,66 +1,32 @@
 //! What an event takes of memory at each of its log's streams: nothing. From what is heard of Redis to the bytes that a socket is
 //! given, woken as a gateway's streams are, by a runtime; only the socket is none.
 
-use std::io::{self, IoSlice};
-use std::pin::Pin;
+use std::io::IoSlice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use axum::body::Bytes;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::rig::Rig;
+use crate::rig::{Rig, Take};
 
 /// A client that takes everything and says nothing. Clones count together how many events they were given, by their last lines.
 #[derive(Clone, Default)]
 struct Client(Arc<AtomicUsize>);
 
 impl Client {
-    fn take<'a>(&self, pieces: impl Iterator<Item = &'a [u8]>) -> Poll<io::Result<usize>> {
-        let mut size = 0;
-        for piece in pieces {
-            let text = std::str::from_utf8(piece).unwrap_or_default();
-            self.0.fetch_add(text.matches("\nid: ").count(), Ordering::Relaxed);
-            size += piece.len();
-        }
-        Poll::Ready(Ok(size))
-    }
-
     fn events(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-impl AsyncRead for Client {
-    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Poll::Pending
-    }
-}
-
-impl AsyncWrite for Client {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.take([bytes].into_iter())
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        pieces: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.take(pieces.iter().map(|piece| &piece[..]))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+impl Take for Client {
+    fn take(&mut self, _: &mut Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<usize> {
+        for piece in pieces {
+            let text = std::str::from_utf8(piece).unwrap_or_default();
+            self.0.fetch_add(text.matches("\nid: ").count(), Ordering::Relaxed);
+        }
+        Poll::Ready(pieces.iter().map(|piece| piece.len()).sum())
     }
 }
 

@@ -2,7 +2,10 @@
 //! never reached: what is published is told to the log.
 
 use std::cell::Cell;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -14,7 +17,7 @@ use service::health::Health;
 use service::metrics::Metrics;
 use service::stop::Shutdown;
 use store::{LiveSink, Options, Store, Target};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::{JoinSet, yield_now};
 
@@ -25,6 +28,46 @@ use crate::carrier::stall::Stall;
 use crate::carrier::stream::{EventStream, Source, as_it_is};
 use crate::hub::begun;
 use crate::{App, Parts};
+
+/// A client: how much it takes of what it is offered.
+pub(crate) trait Take: Unpin + Send + 'static {
+    fn take(&mut self, cx: &mut Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<usize>;
+}
+
+/// The socket of a client that says nothing.
+struct Silent<T>(T);
+
+impl<T: Unpin> AsyncRead for Silent<T> {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+impl<T: Take> AsyncWrite for Silent<T> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.0.take(cx, pieces).map(Ok)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
 
 /// A log with streams.
 pub(crate) struct Rig {
@@ -53,11 +96,8 @@ fn mark(seq: u64) -> Mark {
 }
 
 impl Rig {
-    /// A log without an event, with a stream on each of `sockets`.
-    pub(crate) fn new<T>(sockets: impl IntoIterator<Item = T>) -> Self
-    where
-        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
+    /// A log without an event, with a stream to each of `clients`.
+    pub(crate) fn new(clients: impl IntoIterator<Item = impl Take>) -> Self {
         let still = Builder::new_current_thread().build().unwrap();
         let runtime = Builder::new_current_thread().enable_time().build().unwrap();
         let mut streams = JoinSet::new();
@@ -66,10 +106,10 @@ impl Rig {
         let job = JobId::new(Timestamp::from_millis(1), [1; 10], Partition(0));
         let (log, first) = begun(app.hub(), job.into());
         let (parts, ()) = Response::new(()).into_parts();
-        for io in sockets {
+        for client in clients {
             let source = Source::Log(app.hub().follow(job, Position::START));
             let stream = EventStream::new(app.clone(), None, source, as_it_is);
-            let stream = BareStream::new(socket(io), &parts, stream, Duration::ZERO);
+            let stream = BareStream::new(socket(Silent(client)), &parts, stream, Duration::ZERO);
             streams.spawn_on(async move { stream.await.unwrap() }, runtime.handle());
         }
         drop((first, here));

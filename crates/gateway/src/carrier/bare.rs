@@ -143,15 +143,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> BareStream<T> {
         size: usize,
     ) -> io::Result<()> {
         let this = self.project();
+        let (begin, end) = around(size, *this.over);
         let mut chunk = SmallVec::<[u8; SMALL]>::new();
-        if size > 0 {
-            write!(chunk, "{size:x}\r\n")?;
-            pieces.iter().for_each(|piece| chunk.extend_from_slice(piece));
-            chunk.extend_from_slice(b"\r\n");
-        }
-        if *this.over {
-            chunk.extend_from_slice(LAST_CHUNK);
-        }
+        chunk.extend_from_slice(&begin);
+        pieces.iter().for_each(|piece| chunk.extend_from_slice(piece));
+        chunk.extend_from_slice(end);
         *this.unflushed = true;
         let written = match Pin::new(&mut *this.socket).poll_write(cx, &chunk) {
             Poll::Ready(written) => written?,
@@ -305,7 +301,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
-    use crate::rig::Rig;
+    use crate::rig::{Rig, Take};
 
     /// A client that takes `most` bytes at a time, and nothing every other time that it is offered some.
     #[derive(Clone)]
@@ -336,22 +332,8 @@ mod tests {
         }
     }
 
-    impl AsyncRead for Slow {
-        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-            Poll::Pending
-        }
-    }
-
-    impl AsyncWrite for Slow {
-        fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-            self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
-        }
-
-        fn poll_write_vectored(
-            mut self: Pin<&mut Self>,
-            cx: &mut Context<'_>,
-            pieces: &[IoSlice<'_>],
-        ) -> Poll<io::Result<usize>> {
+    impl Take for Slow {
+        fn take(&mut self, cx: &mut Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<usize> {
             self.turn = !self.turn;
             if self.turn {
                 cx.waker().wake_by_ref();
@@ -360,19 +342,7 @@ mod tests {
             let mut taken = self.taken.lock().unwrap();
             let before = taken.len();
             taken.extend(pieces.iter().flat_map(|piece| &piece[..]).take(self.most));
-            Poll::Ready(Ok(taken.len() - before))
-        }
-
-        fn is_write_vectored(&self) -> bool {
-            true
-        }
-
-        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
-        }
-
-        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
+            Poll::Ready(taken.len() - before)
         }
     }
 
