@@ -244,8 +244,16 @@ on_both!(no_more_run_than_the_fleet_may_and_every_end_frees_a_place, bench, {
 
 on_both!(no_more_run_than_an_owner_may_and_no_other_waits_for_it, bench, {
     let limits = RunLimits { fleet: None, per_owner: Some(3) };
-    for n in 0..90 {
-        bench.submit(&NewJob { limits, ..of(["a", "b"][usize::from(n % 9 == 0)]) }).await;
+    // A partition has a part of an owner's places, and jobs come to partitions by chance: until each has enough for both owners.
+    let all = bench.store.partitions().await.unwrap().collect::<Vec<_>>();
+    for owner in ["a", "b"] {
+        let homes = all.iter().filter(|&&home| limits.share(home, all.len().try_into().unwrap()).is_some());
+        let mut lacking = BTreeMap::from_iter(homes.map(|&home| (home, 10)));
+        while !lacking.is_empty() {
+            let id = bench.submit(&NewJob { limits, ..of(owner) }).await;
+            lacking.entry(id.partition()).and_modify(|lacks| *lacks -= 1);
+            lacking.retain(|_, lacks| *lacks > 0);
+        }
     }
     let count = |claimed: &[Claimed]| {
         let mut owners = BTreeMap::<String, usize>::new();
