@@ -117,7 +117,9 @@ pub const FIGURES: &[Figure] = &[
     figure("fanout_cpu_to_nchan", "times", Some(Target::AtMost(1.0))),
     figure("nchan_cpu_per_event_jobs", "us", None),
     figure("jobs_cpu_to_nchan", "times", None),
+    figure("nchan_events_jobs", "1/s", None),
     figure("nchan_latency_p99", "ms", None),
+    figure("latency_p99_beside_nchan", "ms", None),
     figure("latency_p99_to_nchan", "times", Some(Target::AtMost(1.0))),
     figure("pushpin_memory", "bytes", None),
     figure("memory_to_pushpin", "times", None),
@@ -125,7 +127,9 @@ pub const FIGURES: &[Figure] = &[
     figure("fanout_cpu_to_pushpin", "times", None),
     figure("pushpin_cpu_per_event_jobs", "us", None),
     figure("jobs_cpu_to_pushpin", "times", None),
+    figure("pushpin_events_jobs", "1/s", None),
     figure("pushpin_latency_p99", "ms", None),
+    figure("latency_p99_beside_pushpin", "ms", None),
     figure("latency_p99_to_pushpin", "times", None),
 ];
 
@@ -165,15 +169,15 @@ pub struct Sum {
     pub max: f64,
     pub unit: &'static str,
     pub target: Option<Target>,
-    pub met: Option<Met>,
+    pub verdict: Option<Verdict>,
 }
 
 /// Whether the target is met: by every run, by none, or by some.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Met {
-    Yes,
-    No,
+pub enum Verdict {
+    Met,
+    Missed,
     Undecided,
 }
 
@@ -183,7 +187,7 @@ impl Sum {
         sorted.sort_by(f64::total_cmp);
         let (min, max) = (sorted[0], sorted[sorted.len() - 1]);
         let median = f64::midpoint(sorted[(sorted.len() - 1) / 2], sorted[sorted.len() / 2]);
-        let met = figure.target.map(|target| {
+        let verdict = figure.target.map(|target| {
             let holds = |value: f64| match target {
                 Target::AtLeast(least) => value >= least,
                 Target::AtMost(most) => value <= most,
@@ -191,13 +195,13 @@ impl Sum {
             // What is faster than its floor was held against one that something else disturbed.
             let is_no_floor = figure.unit == "ratio" && max > 1.0;
             match (holds(min), holds(max)) {
-                (true, true) if is_no_floor => Met::Undecided,
-                (true, true) => Met::Yes,
-                (false, false) => Met::No,
-                _ => Met::Undecided,
+                (true, true) if is_no_floor => Verdict::Undecided,
+                (true, true) => Verdict::Met,
+                (false, false) => Verdict::Missed,
+                _ => Verdict::Undecided,
             }
         });
-        Self { name: figure.name, median, min, max, unit: figure.unit, target: figure.target, met }
+        Self { name: figure.name, median, min, max, unit: figure.unit, target: figure.target, verdict }
     }
 }
 
@@ -207,27 +211,29 @@ mod tests {
 
     #[test]
     fn a_target_is_met_by_all_runs_or_by_none_or_is_undecided() {
-        for (target, samples, median, met) in [
-            (Target::AtLeast(2.0), &[3.0, 2.0, 9.0][..], 3.0, Met::Yes),
-            (Target::AtLeast(2.0), &[1.0, 3.0], 2.0, Met::Undecided),
-            (Target::AtLeast(2.0), &[1.0, 1.9], 1.45, Met::No),
-            (Target::AtMost(6.0), &[6.0], 6.0, Met::Yes),
-            (Target::AtMost(6.0), &[5.0, 6.5], 5.75, Met::Undecided),
-            (Target::AtMost(6.0), &[7.0, 6.5], 6.75, Met::No),
+        for (target, samples, median, verdict) in [
+            (Target::AtLeast(2.0), &[3.0, 2.0, 9.0][..], 3.0, Verdict::Met),
+            (Target::AtLeast(2.0), &[1.0, 3.0], 2.0, Verdict::Undecided),
+            (Target::AtLeast(2.0), &[1.0, 1.9], 1.45, Verdict::Missed),
+            (Target::AtMost(6.0), &[6.0], 6.0, Verdict::Met),
+            (Target::AtMost(6.0), &[5.0, 6.5], 5.75, Verdict::Undecided),
+            (Target::AtMost(6.0), &[7.0, 6.5], 6.75, Verdict::Missed),
         ] {
             let sum = Sum::of(&figure("x", "1/s", Some(target)), samples);
             assert!((sum.median - median).abs() < 1e-9, "{sum:?}");
-            assert_eq!(sum.met, Some(met), "{sum:?}");
+            assert_eq!(sum.verdict, Some(verdict), "{sum:?}");
         }
     }
 
     #[test]
     fn a_floor_that_is_slower_than_what_stands_on_it_decides_nothing() {
         let ratio = figure("x", "ratio", Some(Target::AtLeast(0.5)));
-        for (samples, met) in
-            [(&[0.6, 0.9][..], Met::Yes), (&[0.6, 1.1], Met::Undecided), (&[0.1, 0.2], Met::No)]
-        {
-            assert_eq!(Sum::of(&ratio, samples).met, Some(met), "{samples:?}");
+        for (samples, verdict) in [
+            (&[0.6, 0.9][..], Verdict::Met),
+            (&[0.6, 1.1], Verdict::Undecided),
+            (&[0.1, 0.2], Verdict::Missed),
+        ] {
+            assert_eq!(Sum::of(&ratio, samples).verdict, Some(verdict), "{samples:?}");
         }
     }
 

@@ -38,7 +38,7 @@ struct Args {
     #[arg(long, default_value_t = 2_000)]
     logs: usize,
     /// For how many seconds events come to streams
-    #[arg(long, default_value_t = 6)]
+    #[arg(long, default_value_t = 2)]
     seconds: u64,
     /// Only some parts
     #[arg(long, value_enum)]
@@ -232,11 +232,11 @@ async fn run(jobs: usize, finished: usize, record: &mut Record) -> anyhow::Resul
 }
 
 fn show(sums: &[Sum]) {
-    println!("| figure | median | min | max | unit | target | met |\n|---|---|---|---|---|---|---|");
-    for Sum { name, median, min, max, unit, target, met } in sums {
+    println!("| figure | median | min | max | unit | target | verdict |\n|---|---|---|---|---|---|---|");
+    for Sum { name, median, min, max, unit, target, verdict } in sums {
         let target = target.map_or_else(|| "–".into(), |target| format!("{target:?}"));
-        let met = met.map_or_else(|| "–".into(), |met| format!("{met:?}").to_lowercase());
-        println!("| {name} | {median:.2} | {min:.2} | {max:.2} | {unit} | {target} | {met} |");
+        let verdict = verdict.map_or_else(|| "–".into(), |verdict| format!("{verdict:?}").to_lowercase());
+        println!("| {name} | {median:.2} | {min:.2} | {max:.2} | {unit} | {target} | {verdict} |");
     }
 }
 

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 
 use super::http2;
+use super::scene::KEY;
 use super::wire::{DUE, now_us};
 use crate::epoll::Epoll;
 
@@ -132,12 +133,12 @@ impl Crowd {
 
     fn open(&mut self, address: &str, paths: &[&str], carrier: Carrier) -> anyhow::Result<()> {
         let mut socket = TcpStream::connect(address)?;
+        let fields = format!("Host: here\r\nAuthorization: Bearer {KEY}\r\n");
         let request = match carrier {
             Carrier::Socket => {
-                format!("GET {} HTTP/1.1\r\nHost: here\r\nAccept: text/event-stream\r\n\r\n", paths[0])
-                    .into_bytes()
+                format!("GET {} HTTP/1.1\r\n{fields}Accept: text/event-stream\r\n\r\n", paths[0]).into_bytes()
             }
-            Carrier::Hyper => format!("GET {} HTTP/1.0\r\nHost: here\r\n\r\n", paths[0]).into_bytes(),
+            Carrier::Hyper => format!("GET {} HTTP/1.0\r\n{fields}\r\n", paths[0]).into_bytes(),
             Carrier::Http2 => http2::requests(paths),
         };
         socket.write_all(&request)?;

@@ -5,8 +5,7 @@ use testkit::process::Jobcast;
 
 use super::Size;
 use super::crowd::Carrier;
-use super::growth::most_streams;
-use super::latency::{append, claim};
+use super::latency::{RATE, append, claim};
 use super::process::CrowdProcess;
 use super::scene::{Scene, gateway_on};
 use crate::figure::Record;
@@ -30,7 +29,7 @@ struct Fleet {
 
 /// First with one stream a log on each gateway, then with all.
 pub(super) async fn measure(size: Size, record: &mut Record) -> anyhow::Result<()> {
-    let most = if size.streams < 1000 { size.streams } else { most_streams() };
+    let most = size.most();
     let logs = most / 20;
     let scene = Scene::set(logs, false).await?;
     let (mut others, mut addresses) = (Vec::new(), vec![scene.address.clone()]);
@@ -75,16 +74,20 @@ impl Fleet {
             wanted.push(crowd.events().await?.count);
         }
         let (mut spent, mut events) = (0.0, 0);
-        for _ in 0..ROUNDS {
+        // The first one finds everything cold, and isn't counted.
+        for round in 0..=ROUNDS {
             let before = processor(&mut redis).await?;
-            append(&self.scene.store, &self.leases, logs).await?;
-            (self.rounds, events) = (self.rounds + 1, events + logs);
+            append(&self.scene.store, &self.leases, logs, RATE).await?;
+            self.rounds += 1;
             for (crowd, wanted) in self.crowds.iter_mut().zip(&mut wanted) {
                 *wanted += crowd.streams as u64;
                 let came = crowd.wait_for(*wanted).await?;
                 anyhow::ensure!(came.broken == 0, "{} streams broke", came.broken);
             }
-            spent += processor(&mut redis).await? - before;
+            if round > 0 {
+                spent += processor(&mut redis).await? - before;
+                events += logs;
+            }
         }
         Ok(spent / events as f64)
     }

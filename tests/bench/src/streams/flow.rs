@@ -49,6 +49,8 @@ pub(super) struct Took {
     open_cpu: f64,
     /// Openings a second.
     opens: f64,
+    /// Events a second.
+    rate: f64,
 }
 
 /// Each flow once, on each of these beside floor and gateway.
@@ -76,6 +78,7 @@ pub(super) async fn measure(size: Size, peers: &[Peer], record: &mut Record) -> 
     for (names, theirs) in of_peers(&flow, size, peers).await {
         record.add(names.jobs, theirs.cpu);
         record.add(names.jobs_ratio, ours.cpu / theirs.cpu);
+        record.add(names.rate, theirs.rate);
     }
     Ok(())
 }
@@ -149,6 +152,7 @@ async fn took(
         cpu,
         open_cpu: (opened.cpu - before.cpu) / streams,
         opens: streams / crowd.opened.as_secs_f64(),
+        rate: a_second,
     })
 }
 

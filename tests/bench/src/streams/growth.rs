@@ -1,26 +1,14 @@
 //! An event's cost with few streams and with as many as one process may hold, for a gateway and for the floor: what no cache of the
 //! machine holds costs a bare loop more too.
 
-use rustix::process::{Resource, getrlimit};
-
 use super::Size;
 use super::flow::{fanout, floor_of, gateway_of};
 use crate::figure::Record;
 
-/// What a process needs of its open files beside streams.
-const OTHER_FILES: u64 = 1000;
-
-/// How many streams a process can hold, of the most that are tried.
-pub(super) fn most_streams() -> usize {
-    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    usize::try_from(files.saturating_sub(OTHER_FILES)).unwrap_or(usize::MAX).clamp(1000, 19_000)
-}
-
 /// A tenth of the usual number, and the most.
 pub(super) async fn measure(size: Size, record: &mut Record) -> anyhow::Result<()> {
-    let most = if size.streams < 1000 { size.streams } else { most_streams() };
     let few = Size { streams: size.streams / 10, ..size };
-    let many = Size { streams: most, ..size };
+    let many = Size { streams: size.most(), ..size };
     let (few_flow, many_flow) = (fanout(few.streams), fanout(many.streams));
     let (floor_few, ours_few) = (floor_of(&few_flow, few).await?.cpu, gateway_of(&few_flow, few).await?.cpu);
     let (floor_many, ours_many) =

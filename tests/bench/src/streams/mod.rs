@@ -15,11 +15,14 @@ pub mod profile;
 mod proxy;
 mod replay;
 mod scene;
+mod schedule;
 mod storm;
 mod throughput;
 mod wire;
 
 use std::time::Duration;
+
+use rustix::process::{Resource, getrlimit};
 
 pub use self::peer::Peer;
 use crate::cores::OffTheServersCore;
@@ -36,6 +39,20 @@ pub struct Size {
     pub time: Duration,
     /// Give the server a core of its own.
     pub pin: bool,
+}
+
+/// What a process needs of its open files beside streams.
+const OTHER_FILES: u64 = 1000;
+
+impl Size {
+    /// How many streams a process can hold, 19,000 at most; few in a short run.
+    fn most(&self) -> usize {
+        if self.streams < 1000 {
+            return self.streams;
+        }
+        let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        usize::try_from(files.saturating_sub(OTHER_FILES)).unwrap_or(usize::MAX).clamp(1000, 19_000)
+    }
 }
 
 /// A part of it.
@@ -83,7 +100,7 @@ pub async fn measure(size: Size, parts: &[Part], peers: &[Peer], record: &mut Re
             }
             Part::Latency => {
                 latency::measure(size, record).await?;
-                latency::of_peers(size, peers, record).await;
+                latency::of_peers(size, peers, record).await?;
             }
             Part::Storm => storm::measure(size, record).await?,
             Part::Growth => growth::measure(size, record).await?,

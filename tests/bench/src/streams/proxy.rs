@@ -11,7 +11,7 @@ use whole::SOON;
 use super::Size;
 use super::crowd::Carrier;
 use super::process::{CrowdProcess, find};
-use super::scene::Scene;
+use super::scene::{KEY, Scene};
 use crate::figure::Record;
 
 /// How many streams a log has.
@@ -96,7 +96,7 @@ fn ask(address: &str, scene: &Scene) -> JoinSet<()> {
         let url = format!("http://{address}{}", path.trim_end_matches("/events"));
         let client = client.clone();
         asking.spawn(async move {
-            while client.get(&url).send().await.is_ok() {
+            while client.get(&url).bearer_auth(KEY).send().await.is_ok() {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         });

@@ -6,11 +6,11 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, interval};
 
+use super::schedule::Schedule;
 use super::wire::{Log, Wire};
 
-/// How often what is due is sent.
+/// How often what is due is sent, unless said otherwise.
 const TICK: Duration = Duration::from_millis(5);
 
 /// Logs, and where each stands.
@@ -19,6 +19,7 @@ pub(super) struct Replay {
     next: usize,
     lines: Vec<OwnedWriteHalf>,
     wire: Wire,
+    tick: Duration,
     /// Answers, which nobody reads.
     _answers: JoinSet<()>,
 }
@@ -37,7 +38,12 @@ impl Replay {
         }
         // What follows must not come with a connection's beginning.
         tokio::time::sleep(Duration::from_millis(100)).await;
-        Ok(Self { logs, next: 0, lines, wire, _answers: answers })
+        Ok(Self { logs, next: 0, lines, wire, tick: TICK, _answers: answers })
+    }
+
+    /// The same, with what is due sent each `tick`.
+    pub(super) fn every(self, tick: Duration) -> Self {
+        Self { tick, ..self }
     }
 
     /// Publishes `together` events at once of each log in turn, `rate` events a second in all; how many.
@@ -47,17 +53,17 @@ impl Replay {
 
     /// The same of so many events.
     pub(super) async fn publish(&mut self, all: usize, rate: f64, together: usize) -> anyhow::Result<usize> {
-        let (mut ticks, began, mut done) = (interval(TICK), Instant::now(), 0);
+        let (mut schedule, mut done) = (Schedule::new(rate, self.tick), 0);
         while done < all {
-            ticks.tick().await;
+            let due = schedule.next().await;
             // The first at once: where there is only one log nothing is to be waited for.
-            let due = began.elapsed().as_secs_f64() * rate + together as f64;
+            let count = due.count + together as f64;
             let mut batches = vec![Vec::new(); self.lines.len()];
-            while done < all && (done as f64) < due {
+            while done < all && (done as f64) < count {
                 let number = self.next;
                 let batch = &mut batches[number % self.lines.len()];
                 for _ in 0..together {
-                    self.wire.add(batch, &mut self.logs[number], number);
+                    self.wire.add(batch, &mut self.logs[number], number, due.at);
                 }
                 self.next = (number + 1) % self.logs.len();
                 done += together;

@@ -1,6 +1,7 @@
 //! What a gateway's streams are measured in: a Redis, a gateway, and jobs that nobody has claimed.
 
-use model::{Cursor, JobId, LogId, Owner};
+use model::fingerprint::sha256;
+use model::{Cursor, JobId, LogId};
 use store::{NewJob, Options, Store, Submitted, Target};
 use testkit::process::Jobcast;
 use testkit::redis::RedisServer;
@@ -12,6 +13,11 @@ use super::process::{self, Used};
 use super::replay::Replay;
 use super::wire::Wire;
 use crate::scene::{new_job, task};
+
+/// The key that all clients send.
+pub(super) const KEY: &str = "0f8b6a1c3d5e7f90a2b4c6d8e0f1a3b5";
+/// Whose it is, and all jobs.
+const OWNER: &str = "acme";
 
 /// See the module.
 pub(super) struct Scene {
@@ -69,8 +75,10 @@ impl Scene {
 /// A gateway on `redis` that is ready, and where.
 pub(super) async fn gateway_on(redis: &RedisServer, pin: bool) -> (String, Jobcast) {
     let config = format!(
-        "[store]\nurl = {:?}\n[auth]\nanonymous = true\n[gateway]\nmax_streams = 1000\n[tasks.{}]\n",
+        "[store]\nurl = {:?}\n[[auth.keys]]\nowner = \"{OWNER}\"\nsha256 = \"{}\"\nscopes = [\"read\"]\n\
+         [gateway]\nmax_streams = 1000\n[tasks.{}]\n",
         redis.url(),
+        sha256(KEY.as_bytes()),
         task()
     );
     let address = format!("127.0.0.1:{}", free_port());
@@ -85,7 +93,7 @@ async fn submit(store: &Store, count: usize) -> anyhow::Result<Vec<JobId>> {
         let store = store.clone();
         lanes.spawn(async move {
             let mut jobs = Vec::new();
-            let job = NewJob { owner: Owner::anonymous(), ..new_job() };
+            let job = NewJob { owner: OWNER.parse()?, ..new_job() };
             for _ in (lane..count).step_by(32) {
                 let (Submitted::Created(id) | Submitted::Replayed(id)) = store.submit(&job).await?;
                 jobs.push(id);

@@ -8,13 +8,10 @@ use super::process::CrowdProcess;
 use super::scene::{Scene, gateway_on};
 use crate::figure::Record;
 
-/// How many streams a log has.
-const EACH: usize = 9;
-
-/// Nine streams a log; their gateway is killed, and all come to another one.
+/// As many streams as a process can hold, on few logs; their gateway is killed, and all come to another one.
 pub(super) async fn measure(size: Size, record: &mut Record) -> anyhow::Result<()> {
     let scene = Scene::set(size.logs, size.pin).await?;
-    let paths = scene.paths(size.logs * EACH);
+    let paths = scene.paths(size.most());
     let mut crowd = CrowdProcess::gather(&scene.address, &paths, Carrier::Socket).await?;
     let (address, gateway) = gateway_on(&scene.redis, size.pin).await;
     let mut redis = scene.redis.client().await;

@@ -39,14 +39,14 @@ impl Wire {
         }
     }
 
-    /// Adds the publication of the next event of `log`, which is log `number`, to `batch`.
-    pub(super) fn add(self, batch: &mut Vec<u8>, (job, at): &mut Log, number: usize) {
+    /// Adds the publication of the next event of `log`, which is log `number` and is due at `due` (as [`now_us`] counts), to `batch`.
+    pub(super) fn add(self, batch: &mut Vec<u8>, (job, at): &mut Log, number: usize, due: u64) {
         if self == Self::Floor {
             batch.extend(u16::try_from(number).expect("few logs").to_le_bytes());
             return;
         }
         at.seq += 1;
-        let data = data(*job, at.seq);
+        let data = data(*job, at.seq, due);
         match self {
             Self::Redis => publish(batch, *job, at, &data),
             Self::Nchan => post(batch, &format!("/pub/{number}"), "X-EventSource-Event: progress\r\n", &data),
@@ -60,12 +60,11 @@ impl Wire {
     }
 }
 
-/// An event's JSON, which says when it was made.
-fn data(job: JobId, seq: u64) -> String {
+/// An event's JSON, which says when it was due.
+fn data(job: JobId, seq: u64, due: u64) -> String {
     format!(
         "{{\"jobId\":\"{job}\",\"seq\":{seq},\"type\":\"progress\",\"at\":\"2026-11-23T10:00:00.123Z\",\
-         \"attempt\":1,\"progress\":42.5,\"message\":\"{DUE}{}\"}}",
-        now_us()
+         \"attempt\":1,\"progress\":42.5,\"message\":\"{DUE}{due}\"}}"
     )
 }
 

@@ -32,7 +32,11 @@ pub(super) struct Figures {
     pub(super) fanout_ratio: &'static str,
     pub(super) jobs: &'static str,
     pub(super) jobs_ratio: &'static str,
+    /// Events of `jobs` a second, as many as it takes; at most as many as come.
+    pub(super) rate: &'static str,
     pub(super) latency: &'static str,
+    /// Jobcast's at the same rate.
+    pub(super) latency_beside: &'static str,
     pub(super) latency_ratio: &'static str,
 }
 

@@ -23,7 +23,9 @@ pub(super) const FIGURES: Figures = Figures {
     fanout_ratio: "fanout_cpu_to_nchan",
     jobs: "nchan_cpu_per_event_jobs",
     jobs_ratio: "jobs_cpu_to_nchan",
+    rate: "nchan_events_jobs",
     latency: "nchan_latency_p99",
+    latency_beside: "latency_p99_beside_nchan",
     latency_ratio: "latency_p99_to_nchan",
 };
 

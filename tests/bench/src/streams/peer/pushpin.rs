@@ -21,7 +21,9 @@ pub(super) const FIGURES: Figures = Figures {
     fanout_ratio: "fanout_cpu_to_pushpin",
     jobs: "pushpin_cpu_per_event_jobs",
     jobs_ratio: "jobs_cpu_to_pushpin",
+    rate: "pushpin_events_jobs",
     latency: "pushpin_latency_p99",
+    latency_beside: "latency_p99_beside_pushpin",
     latency_ratio: "latency_p99_to_pushpin",
 };
 
