@@ -19,6 +19,9 @@ fn frame(bytes: usize) -> Vec<u8> {
     format!("{inner:x}\r\n{head}{data}{tail}\r\n").into_bytes()
 }
 
+/// How many may wait to be accepted.
+const BACKLOG: i32 = 4096;
+
 enum Kind {
     New(Vec<u8>),
     Stream,
@@ -30,6 +33,8 @@ pub fn serve(listener: &TcpListener, bytes: usize) -> anyhow::Result<()> {
     let frame = frame(bytes);
     let mut epoll = Epoll::new()?;
     listener.set_nonblocking(true)?;
+    // As a gateway: with std's 128, those who come together would have to come again after a second.
+    rustix::net::listen(listener, BACKLOG)?;
     epoll.add(listener, usize::MAX)?;
     let mut sockets: Vec<Option<(TcpStream, Kind)>> = Vec::new();
     let mut logs: Vec<Vec<usize>> = vec![Vec::new(); usize::from(u16::MAX) + 1];
