@@ -40,7 +40,7 @@ bench: setup ## measure how fast it is beside the bare scripts, with a release b
 bench-peers: setup ## install Nchan and Pushpin, and measure streams of theirs beside Jobcast's
 	@scripts/bench-peers $(ARGS)
 
-bench-micro: setup ## measure the parts of an event's way alone, without Redis and sockets: ARGS=append measures some
+bench-micro: setup ## measure the parts of an event's way alone, without Redis and sockets: ARGS=append measures some, ARGS=--instructions counts (Linux; installs valgrind)
 	@scripts/bench-micro $(ARGS)
 
 profile: setup ## draw where a gateway's processor time goes, with Linux' perf: docs/profiles/*.svg
