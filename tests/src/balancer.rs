@@ -17,11 +17,13 @@ pub enum Balances {
     HaproxyHttp2,
     /// `nginx.conf`.
     Nginx,
+    /// The same, with HTTP/1.0 to the gateways.
+    NginxHttp10,
 }
 
 impl Balances {
     fn is_nginx(self) -> bool {
-        self == Self::Nginx
+        matches!(self, Self::Nginx | Self::NginxHttp10)
     }
 }
 
@@ -55,8 +57,13 @@ impl Balancer {
 
     /// The same, its configuration edited by these commands of `sed`, and with `more` where it says on what it listens.
     pub async fn with(which: Balances, gateways: [&str; 2], edit: &str, more: &str) -> Self {
-        let to_gateways =
-            if which == Balances::HaproxyHttp2 { "s/^ *server gateway.*/& proto h2/;" } else { "" };
+        let to_gateways = match which {
+            Balances::Haproxy | Balances::Nginx => "",
+            Balances::HaproxyHttp2 => "s/^ *server gateway.*/& proto h2/;",
+            Balances::NginxHttp10 => {
+                "s/proxy_http_version 1.1/proxy_http_version 1.0/;/proxy_set_header Connection/d;"
+            }
+        };
         let edit = format!("{to_gateways}{edit}");
         let examples = repository().join("examples/loadbalancer");
         let listen = format!("127.0.0.1:{}", free_port());

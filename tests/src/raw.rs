@@ -9,13 +9,36 @@ use tokio::time::{timeout, timeout_at};
 
 use crate::SOON;
 
-/// One response in chunks, read when the test asks for more and not before.
+/// A version of HTTP in which a stream has a connection for itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Http {
+    /// A body goes on until the connection's end.
+    V1_0,
+    /// A body comes in chunks.
+    V1_1,
+}
+
+impl Http {
+    /// Each of them.
+    pub const ALL: [Self; 2] = [Self::V1_0, Self::V1_1];
+
+    /// As a request or an answer says it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::V1_0 => "HTTP/1.0",
+            Self::V1_1 => "HTTP/1.1",
+        }
+    }
+}
+
+/// One response, read when the test asks for more and not before.
 #[derive(Debug)]
 pub struct RawStream {
     socket: TcpStream,
     /// The status line and the headers, without the empty line.
     head: String,
-    /// What was received of the body, with its chunk lines.
+    http: Http,
+    /// What was received of the body, with the lines of its chunks if it has such.
     wire: Vec<u8>,
     /// How much of `wire` was decoded.
     decoded: usize,
@@ -34,13 +57,18 @@ impl RawStream {
 
     /// The same with a receive buffer of about so many bytes, so that what isn't read soon holds the sender.
     pub async fn with_buffer(url: &str, headers: &[&str], buffer: Option<u32>) -> Self {
+        Self::asked(Http::V1_1, url, headers, buffer).await
+    }
+
+    /// The same over `http`.
+    pub async fn asked(http: Http, url: &str, headers: &[&str], buffer: Option<u32>) -> Self {
         let (host, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
         let socket = TcpSocket::new_v4().unwrap();
         if let Some(size) = buffer {
             socket.set_recv_buffer_size(size).unwrap();
         }
         let mut socket = socket.connect(host.parse().unwrap()).await.unwrap();
-        let mut request = format!("GET /{path} HTTP/1.1\r\nHost: {host}\r\n");
+        let mut request = format!("GET /{path} {}\r\nHost: {host}\r\n", http.name());
         for header in headers {
             request += header;
             request += "\r\n";
@@ -59,9 +87,12 @@ impl RawStream {
             head.push(timeout(SOON, socket.read_u8()).await.expect("a head").expect("a whole head"));
         }
         head.truncate(head.len() - 4);
+        let head = String::from_utf8(head).unwrap();
+        let http = Http::ALL.into_iter().find(|http| head.starts_with(http.name())).expect("a version");
         let mut stream = Self {
             socket,
-            head: String::from_utf8(head).unwrap(),
+            head,
+            http,
             wire: body.to_vec(),
             decoded: 0,
             body: Vec::new(),
@@ -90,14 +121,7 @@ impl RawStream {
 
     /// Reads one byte; false at the connection's end.
     pub async fn one_byte(&mut self) -> bool {
-        match timeout(SOON, self.socket.read_u8()).await.expect("more of the body in time") {
-            Ok(byte) => {
-                self.wire.push(byte);
-                while self.decode() {}
-                true
-            }
-            Err(_) => false,
-        }
+        timeout(SOON, self.read(&mut [0])).await.expect("more of the body in time")
     }
 
     /// The status line and the headers, without the empty line after them.
@@ -111,12 +135,15 @@ impl RawStream {
         lines.filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim()).collect()
     }
 
-    /// The body as far as it was read.
+    /// The body as far as it was read, without a character that is cut there.
     pub fn body(&self) -> &str {
-        std::str::from_utf8(&self.body).unwrap()
+        let text = self.body.utf8_chunks().next();
+        let text = text.map_or("", |chunk| chunk.valid());
+        assert!(self.body.len() < text.len() + 4, "the body is text");
+        text
     }
 
-    /// Whether the body's last chunk has come.
+    /// Whether the body's end has come: its last chunk, or the connection's end in order where it has no chunks.
     pub fn ended(&self) -> bool {
         self.ended
     }
@@ -129,14 +156,21 @@ impl RawStream {
 
     /// Reads what there is, waiting for the first byte; false at the connection's end, broken or not.
     pub async fn more(&mut self) -> bool {
-        let mut buffer = [0; 8 * 1024];
-        match self.socket.read(&mut buffer).await {
-            Ok(0) | Err(_) => false,
+        self.read(&mut [0; 8 * 1024]).await
+    }
+
+    async fn read(&mut self, buffer: &mut [u8]) -> bool {
+        match self.socket.read(buffer).await {
+            Ok(0) => {
+                self.ended |= self.http == Http::V1_0;
+                false
+            }
             Ok(n) => {
                 self.wire.extend_from_slice(&buffer[..n]);
                 while self.decode() {}
                 true
             }
+            Err(_) => false,
         }
     }
 
@@ -176,9 +210,15 @@ impl RawStream {
         self.parser.push(&self.body[from..])
     }
 
-    /// Takes one chunk from the wire, if a whole one is there.
+    /// Takes one chunk from the wire, if a whole one is there; all that is there of a body without chunks. Whether there may be
+    /// more.
     fn decode(&mut self) -> bool {
         let rest = &self.wire[self.decoded..];
+        if self.http == Http::V1_0 {
+            self.body.extend_from_slice(rest);
+            self.decoded = self.wire.len();
+            return false;
+        }
         let Some(line) = rest.windows(2).position(|two| two == b"\r\n") else { return false };
         let size = usize::from_str_radix(std::str::from_utf8(&rest[..line]).unwrap(), 16).unwrap();
         let Some(chunk) = rest.get(line + 2..line + 2 + size + 2) else { return false };

@@ -12,13 +12,46 @@ use std::time::Duration;
 use model::JobId;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
-use whole::{Behind, Client, RawStream, Remote, SOON, System, Wire, frames};
+use whole::{Behind, Client, Http, RawStream, Remote, SOON, System, Wire, frames};
+
+/// The same promise, kept over each version of HTTP.
+macro_rules! kept {
+    ($($over:ident as $version:ident: $($name:ident,)*;)*) => {
+        $(mod $over {
+            $(#[tokio::test] async fn $name() { super::$name(whole::Http::$version).await; })*
+        })*
+    };
+}
+
+kept! {
+    http10 as V1_0:
+        a_stream_may_be_any_answer_of_a_connection_and_is_its_last,
+        an_answer_before_it_that_is_taken_late_is_whole,
+        who_shuts_or_resets_its_side_is_gone,
+        who_reads_byte_by_byte_reads_all_of_it,
+        a_gateway_that_stops_ends_it_in_order,
+        who_gets_no_stream_may_ask_on,
+    ;
+    http11 as V1_1:
+        a_stream_may_be_any_answer_of_a_connection_and_is_its_last,
+        an_answer_before_it_that_is_taken_late_is_whole,
+        who_shuts_or_resets_its_side_is_gone,
+        who_reads_byte_by_byte_reads_all_of_it,
+        a_gateway_that_stops_ends_it_in_order,
+        who_gets_no_stream_may_ask_on,
+    ;
+}
 
 /// No heartbeat within a test's time.
 const SILENT: &str = "[stream]\nheartbeat = \"5m\"\nlinger = \"1s\"";
 
-fn get(path: &str) -> String {
-    format!("GET {path} HTTP/1.1\r\nHost: here\r\n\r\n")
+/// A request on a connection that is to be kept.
+fn get(http: Http, path: &str) -> String {
+    format!("GET {path} {}\r\nHost: here\r\nConnection: keep-alive\r\n\r\n", http.name())
+}
+
+async fn open(http: Http, client: &Client, id: JobId) -> RawStream {
+    RawStream::asked(http, &client.events_url(id), &[], None).await
 }
 
 async fn started(system: &System) -> (JobId, Remote) {
@@ -41,12 +74,11 @@ async fn none_is_open(client: &Client) {
     testkit::eventually(SOON, "none is open", async || client.count("jobcast_open_streams").await == 0).await;
 }
 
-#[tokio::test]
-async fn a_stream_may_be_any_answer_of_a_connection_and_is_its_last() {
+async fn a_stream_may_be_any_answer_of_a_connection_and_is_its_last(http: Http) {
     let system = System::builder().workers(0).settings(SILENT).start().await;
     let client = system.client(0);
     let (id, worker) = started(&system).await;
-    let (poll, events) = (get(&format!("/api/jobs/{id}")), get(&format!("/api/jobs/{id}/events")));
+    let [poll, events] = ["", "/events"].map(|part| get(http, &format!("/api/jobs/{id}{part}")));
 
     let mut one_by_one = Wire::open(client).await;
     for _ in 0..2 {
@@ -65,7 +97,7 @@ async fn a_stream_may_be_any_answer_of_a_connection_and_is_its_last() {
     }
     let mut pipelined = at_once.stream().await;
     is_open(&mut pipelined).await;
-    let mut talkative = RawStream::open(&client.events_url(id), &[]).await;
+    let mut talkative = open(http, client, id).await;
     is_open(&mut talkative).await;
     for noise in [poll.as_bytes(), events.as_bytes(), &vec![0; 100_000]] {
         assert!(talkative.send(noise).await);
@@ -85,8 +117,7 @@ async fn a_stream_may_be_any_answer_of_a_connection_and_is_its_last() {
     system.nothing_grows().await;
 }
 
-#[tokio::test]
-async fn an_answer_before_it_that_is_taken_late_is_whole() {
+async fn an_answer_before_it_that_is_taken_late_is_whole(http: Http) {
     const RESULT: usize = 1_000_000;
     const LARGE: usize = 8;
     let system = System::builder().workers(0).settings(SILENT).start().await;
@@ -96,8 +127,8 @@ async fn an_answer_before_it_that_is_taken_late_is_whole() {
     let (id, worker) = started(&system).await;
     let mut wire = Wire::with_buffer(client, 4096).await;
     // More than the system takes for a client that reads nothing: the last of it waits in the gateway.
-    let large = get(&format!("/api/jobs/{large}"));
-    wire.send(large.repeat(LARGE) + &get(&format!("/api/jobs/{id}/events"))).await;
+    let large = get(http, &format!("/api/jobs/{large}"));
+    wire.send(large.repeat(LARGE) + &get(http, &format!("/api/jobs/{id}/events"))).await;
     for _ in 0..LARGE {
         let answer = wire.answer().await.unwrap();
         let job: Value = serde_json::from_slice(&answer.body).unwrap();
@@ -111,19 +142,18 @@ async fn an_answer_before_it_that_is_taken_late_is_whole() {
     system.nothing_grows().await;
 }
 
-#[tokio::test]
-async fn who_shuts_or_resets_its_side_is_gone() {
+async fn who_shuts_or_resets_its_side_is_gone(http: Http) {
     let system = System::builder().workers(0).settings(SILENT).start().await;
     let client = system.client(0);
     let (id, worker) = started(&system).await;
     for noise in [&b""[..], b"GET / HTTP/1.1\r\n"] {
-        let mut shut = RawStream::open(&client.events_url(id), &[]).await;
+        let mut shut = open(http, client, id).await;
         is_open(&mut shut).await;
         shut.send(noise).await;
         shut.shut().await;
         none_is_open(client).await;
         assert!(!shut.more().await);
-        let mut reset = RawStream::open(&client.events_url(id), &[]).await;
+        let mut reset = open(http, client, id).await;
         is_open(&mut reset).await;
         reset.send(noise).await;
         reset.reset();
@@ -133,12 +163,11 @@ async fn who_shuts_or_resets_its_side_is_gone() {
     system.nothing_grows().await;
 }
 
-#[tokio::test]
-async fn who_reads_byte_by_byte_reads_all_of_it() {
+async fn who_reads_byte_by_byte_reads_all_of_it(http: Http) {
     let system = System::builder().workers(0).settings(SILENT).start().await;
     let client = system.client(0);
     let (id, worker) = started(&system).await;
-    let mut stream = RawStream::with_buffer(&client.events_url(id), &[], Some(2048)).await;
+    let mut stream = RawStream::asked(http, &client.events_url(id), &[], Some(2048)).await;
     is_open(&mut stream).await;
     worker.outputs((0..100).map(|n| json!([n, "y".repeat(500)]))).await;
     worker.complete(Value::Null).await;
@@ -146,6 +175,62 @@ async fn who_reads_byte_by_byte_reads_all_of_it() {
     assert!(stream.ended());
     let truth = Behind::of(&system, id).await.frames().await;
     assert!(stream.body().ends_with(&truth.concat()));
+    system.nothing_grows().await;
+}
+
+async fn a_gateway_that_stops_ends_it_in_order(http: Http) {
+    let settings = "[stream]\nheartbeat = \"5m\"\ndrain = \"1s\"";
+    let system = System::builder().workers(0).settings(settings).start().await;
+    let client = system.client(0);
+    let id = client.submit("remote", Value::Null).await;
+    let mut streams = Vec::new();
+    for _ in 0..5 {
+        let mut stream = open(http, client, id).await;
+        shows(&mut stream, "event: queued").await;
+        streams.push(stream);
+    }
+    let truth = Behind::of(&system, id).await.frames().await;
+    system.gateways[0].terminate();
+    for stream in &mut streams {
+        stream.events_to_end().await;
+        assert!(stream.ended());
+        let retry = stream.retry().unwrap();
+        assert!(retry <= Duration::from_secs(1), "{retry:?} is short");
+        // It goes at a beat of its clock, which is a comment too.
+        let end = format!("{}:\nretry: {}\n", truth.concat(), retry.as_millis());
+        assert!(stream.body().ends_with(&end), "{}", stream.body());
+        assert!(!stream.more().await, "the connection is over with it");
+    }
+    assert_eq!(system.gateways[0].wait_exit(SOON).await.code(), Some(0));
+}
+
+async fn who_gets_no_stream_may_ask_on(http: Http) {
+    let key = format!("[[auth.keys]]\nowner = \"acme\"\nsha256 = \"{:064}\"\nscopes = [\"read\"]\n", 0);
+    let system = System::builder().workers(0).settings(&(key + SILENT)).start().await;
+    let client = system.client(0);
+    let (id, worker) = started(&system).await;
+    let events = format!("/api/jobs/{id}/events");
+    let mut wire = Wire::open(client).await;
+    for (path, status, problem) in [
+        (&*events, 401, "unauthenticated"),
+        ("/api/jobs/019ab3c4-5d6e-7f80-9a1b-2c3d4e5f6000/events", 404, "not-found"),
+    ] {
+        let key = if status == 401 { "Authorization: Bearer wrong\r\n\r\n" } else { "\r\n" };
+        wire.send(get(http, path).replace("\r\n\r\n", &format!("\r\n{key}"))).await;
+        let answer = wire.answer().await.unwrap();
+        assert_eq!(answer.problem(), (status, problem.to_owned()));
+        assert!(answer.head.starts_with(http.name()) && answer.header("transfer-encoding").is_none());
+        assert_ne!(answer.header("connection"), Some("close"));
+    }
+    wire.send(get(http, &events).replace("GET", "HEAD")).await;
+    let answer = wire.answer().await.unwrap();
+    assert_eq!((answer.status, answer.header("content-type")), (200, Some("text/event-stream")));
+    wire.send(get(http, &events)).await;
+    let mut stream = wire.stream().await;
+    is_open(&mut stream).await;
+    worker.complete(Value::Null).await;
+    assert_eq!(frames(&stream.events_to_end().await), Behind::of(&system, id).await.frames().await);
+    assert!(stream.ended());
     system.nothing_grows().await;
 }
 
@@ -163,7 +248,7 @@ async fn open_and_close(client: &Client, id: JobId, count: usize) {
         }
         let url = client.events_url(id);
         closing.spawn(async move {
-            let mut stream = RawStream::open(&url, &[]).await;
+            let mut stream = RawStream::asked(Http::ALL[n / 4 % 2], &url, &[], None).await;
             match n % 4 {
                 0 => shows(&mut stream, "event: queued").await,
                 1 => stream.reset(),

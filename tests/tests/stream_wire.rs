@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use whole::{Behind, RawStream, Remote, SOON, System};
+use whole::{Behind, Http, RawStream, Remote, SOON, System};
 
 /// No heartbeat within a test's time.
 const SILENT: &str = "[stream]\nheartbeat = \"5m\"";
@@ -27,23 +27,26 @@ async fn the_head_and_retry_come_at_once() {
     let id = client.submit("remote", Value::Null).await;
     let queued = client.job(id).await["lastEventId"].as_str().unwrap().to_owned();
     let mut retries = BTreeSet::new();
-    for _ in 0..20 {
+    for n in 0..20 {
+        let http = Http::ALL[n % 2];
         // Of a job of which nothing more is to come, so that nothing but the stream's own beginning can make it speak.
-        let mut stream =
-            RawStream::open(&client.events_url(id), &[&format!("Last-Event-ID: {queued}")]).await;
-        assert_eq!(stream.head().lines().next(), Some("HTTP/1.1 200 OK"));
-        let lines = stream.head().lines().skip(1).map(str::to_ascii_lowercase);
-        // A carrier may close the connection with the stream, and says so then.
-        let lines = lines.filter(|line| line != "connection: close");
-        let (mut headers, date): (Vec<_>, Vec<_>) = lines.partition(|line| !line.starts_with("date: "));
-        headers.sort();
-        let want = [
+        let after = format!("Last-Event-ID: {queued}");
+        let mut stream = RawStream::asked(http, &client.events_url(id), &[&after], None).await;
+        let lines = stream.head().lines().map(str::to_owned);
+        let (mut lines, date): (Vec<_>, Vec<_>) = lines.partition(|line| !line.starts_with("date: "));
+        lines[1..].sort();
+        let status = format!("{} 200 OK", http.name());
+        let mut want = vec![
+            &*status,
             "cache-control: no-cache, no-transform",
+            "connection: close",
             "content-type: text/event-stream",
             "transfer-encoding: chunked",
             "x-accel-buffering: no",
         ];
-        assert_eq!((&headers[..], date.len()), (&want.map(String::from)[..], 1));
+        // HTTP/1.0 knows no chunks.
+        want.retain(|line| http == Http::V1_1 || !line.starts_with("transfer-encoding"));
+        assert_eq!((lines, date.len()), (want.into_iter().map(str::to_owned).collect(), 1));
         assert!(stream.until(|body| body.contains('\n')).await);
         let after = retry(stream.body()).unwrap_or_else(|| panic!("{:?}", stream.body()));
         assert!((1000..=3000).contains(&after), "{after}");
@@ -64,14 +67,15 @@ async fn frames_are_name_data_and_last_the_id() {
     worker.must("output", json!({ "text": "two\nlines, a \r and \u{1f600}" })).await;
     worker.output(json!({ "data": "\n\ndata: x\nid: 9\n\n" })).await;
     worker.complete(Value::Null).await;
-    let mut stream = RawStream::open(&client.events_url(id), &[]).await;
-    assert!(stream.until(|body| body.contains("event: completed\n") && body.ends_with("\n\n")).await);
-    stream.events_to_end().await;
-    assert!(stream.ended(), "the last chunk says that it is over");
-    let body = stream.body().to_owned();
-    let (first, frames) = body.split_once('\n').unwrap();
-    assert!(retry(&format!("{first}\n")).is_some(), "{first}");
-    assert_eq!(frames, Behind::of(&system, id).await.frames().await.concat(), "nothing beside the frames");
+    let frames = Behind::of(&system, id).await.frames().await.concat();
+    for http in Http::ALL {
+        let mut stream = RawStream::asked(http, &client.events_url(id), &[], None).await;
+        stream.events_to_end().await;
+        assert!(stream.ended(), "it says that it is over");
+        let (first, rest) = stream.body().split_once('\n').unwrap();
+        assert!(retry(&format!("{first}\n")).is_some(), "{first}");
+        assert_eq!(rest, frames, "nothing beside the frames");
+    }
     for frame in frames.split_terminator("\n\n") {
         let fields: Vec<_> = frame.lines().map(|line| line.split(": ").next().unwrap()).collect();
         assert_eq!(fields, ["event", "data", "id"], "{frame}");

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 
 use axum::body::Bytes;
 
+use crate::carrier::framing::Framing;
 use crate::rig::{Rig, Take};
 
 /// A client that takes everything and says nothing. Clones count together how many events they were given, by their last lines.
@@ -38,9 +39,9 @@ fn allocations_of(rig: &Rig, clients: &Client, events: &[Bytes]) -> u64 {
 }
 
 /// How many allocations events take that come so many together, of that size, where such came before.
-fn allocations(streams: usize, together: usize, size: usize) -> u64 {
+fn allocations(framing: Framing, streams: usize, together: usize, size: usize) -> u64 {
     let clients = Client::default();
-    let rig = Rig::new(vec![clients.clone(); streams]);
+    let rig = Rig::new(framing, vec![clients.clone(); streams]);
     for _ in 0..3 {
         allocations_of(&rig, &clients, &rig.events(vec![size; together]));
     }
@@ -51,8 +52,11 @@ fn allocations(streams: usize, together: usize, size: usize) -> u64 {
 fn an_event_takes_no_more_allocations_for_a_thousand_streams_than_for_one() {
     // Small ones, as most are; such that are too large to be copied; several that leave in one write; more than that.
     for (together, size) in [(1, 200), (1, 10_000), (1, 60_000), (10, 200), (10, 1000), (200, 200)] {
-        let [one, ten, thousand] = [1, 10, 1000].map(|streams| allocations(streams, together, size));
-        assert!(one > 0, "they are counted");
-        assert_eq!((one, one), (ten, thousand), "{together} events of {size} bytes");
+        for framing in [Framing::Chunked, Framing::UntilClose] {
+            let [one, ten, thousand] =
+                [1, 10, 1000].map(|streams| allocations(framing, streams, together, size));
+            assert!(one > 0, "they are counted");
+            assert_eq!((one, one), (ten, thousand), "{framing:?}, {together} events of {size} bytes");
+        }
     }
 }

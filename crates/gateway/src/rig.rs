@@ -22,6 +22,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::{JoinSet, yield_now};
 
 use crate::carrier::bare::BareStream;
+use crate::carrier::framing::Framing;
 use crate::carrier::head::{HeadLimit, Serving};
 use crate::carrier::socket::Socket;
 use crate::carrier::stall::Stall;
@@ -97,7 +98,7 @@ fn mark(seq: u64) -> Mark {
 
 impl Rig {
     /// A log without an event, with a stream to each of `clients`.
-    pub(crate) fn new(clients: impl IntoIterator<Item = impl Take>) -> Self {
+    pub(crate) fn new(framing: Framing, clients: impl IntoIterator<Item = impl Take>) -> Self {
         let still = Builder::new_current_thread().build().unwrap();
         let runtime = Builder::new_current_thread().enable_time().build().unwrap();
         let mut streams = JoinSet::new();
@@ -109,7 +110,7 @@ impl Rig {
         for client in clients {
             let source = Source::Log(app.hub().follow(job, Position::START));
             let stream = EventStream::new(app.clone(), None, source, as_it_is);
-            let stream = BareStream::new(socket(Silent(client)), &parts, stream, Duration::ZERO);
+            let stream = BareStream::new(socket(Silent(client)), framing, &parts, stream, Duration::ZERO);
             streams.spawn_on(async move { stream.await.unwrap() }, runtime.handle());
         }
         drop((first, here));

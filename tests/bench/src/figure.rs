@@ -74,7 +74,7 @@ pub const FIGURES: &[Figure] = &[
     figure("outputs_per_append", "events", None),
     figure("stream_memory_few_logs", "bytes", Some(Target::AtMost(2000.0))),
     figure("stream_memory_log_each", "bytes", Some(Target::AtMost(3500.0))),
-    figure("stream_memory_hyper", "bytes", Some(Target::AtMost(12_000.0))),
+    figure("stream_memory_http10", "bytes", Some(Target::AtMost(2000.0))),
     figure("stream_memory_http2", "bytes", Some(Target::AtMost(12_000.0))),
     figure("floor_cpu_per_event_fanout", "us", None),
     figure("stream_cpu_per_event_fanout", "us", None),

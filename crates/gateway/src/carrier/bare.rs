@@ -4,21 +4,21 @@
 //! in the log, and a task.
 
 use std::collections::VecDeque;
-use std::io::{self, IoSlice, Write};
+use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::http::response::Parts;
-use bytes::{Buf, BytesMut};
-use model::{Clock, SystemClock};
+use bytes::Buf;
 use pin_project_lite::pin_project;
 use smallvec::SmallVec;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
+use super::framing::{AROUND, Framing};
 use super::socket::Socket;
 use super::stream::EventStream;
 
@@ -26,9 +26,6 @@ use super::stream::EventStream;
 const TOGETHER: usize = 16 * 1024;
 /// What is copied together on the stack and written in one piece. More goes out as pieces of shared memory.
 const SMALL: usize = 4 * 1024;
-/// The most that a chunk adds to what it carries.
-const AROUND: usize = "ffffffffffffffff\r\n\r\n".len() + LAST_CHUNK.len();
-const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 /// How many pieces are enough to be written together.
 const SLICES: usize = 32;
 /// How many pieces need no memory of their own: enough, and what one look at the stream may add to them.
@@ -45,6 +42,7 @@ pin_project! {
     /// A response on its socket, from its head to its end. A future that completes when the socket may be closed.
     pub(crate) struct BareStream<T> {
         socket: Socket<T>,
+        framing: Framing,
         #[pin]
         stream: EventStream,
         // What the socket hasn't taken yet; at first the head.
@@ -64,11 +62,18 @@ pin_project! {
 impl<T: AsyncRead + AsyncWrite + Unpin> BareStream<T> {
     /// The response `parts` with `stream` for its body, on a `socket` on which nothing of it was written. `patience` is how
     /// long its client may take what is left when all streams are to end.
-    pub(crate) fn new(socket: Socket<T>, parts: &Parts, stream: EventStream, patience: Duration) -> Self {
+    pub(crate) fn new(
+        socket: Socket<T>,
+        framing: Framing,
+        parts: &Parts,
+        stream: EventStream,
+        patience: Duration,
+    ) -> Self {
         Self {
             socket: socket.without_heads(),
+            framing,
             stream,
-            left: VecDeque::from([head(parts)]),
+            left: VecDeque::from([framing.head(parts)]),
             new: true,
             grace: None,
             unflushed: false,
@@ -135,7 +140,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> BareStream<T> {
         Poll::Ready(Ok(more))
     }
 
-    /// Writes a chunk at once; what the socket doesn't take is left.
+    /// Writes a part of the body at once; what the socket doesn't take is left.
     fn write_small(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -143,32 +148,32 @@ impl<T: AsyncRead + AsyncWrite + Unpin> BareStream<T> {
         size: usize,
     ) -> io::Result<()> {
         let this = self.project();
-        let (begin, end) = around(size, *this.over);
-        let mut chunk = SmallVec::<[u8; SMALL]>::new();
-        chunk.extend_from_slice(&begin);
-        pieces.iter().for_each(|piece| chunk.extend_from_slice(piece));
-        chunk.extend_from_slice(end);
+        let (begin, end) = this.framing.around(size, *this.over);
+        let mut together = SmallVec::<[u8; SMALL]>::new();
+        together.extend_from_slice(&begin);
+        pieces.iter().for_each(|piece| together.extend_from_slice(piece));
+        together.extend_from_slice(end);
         *this.unflushed = true;
-        let written = match Pin::new(&mut *this.socket).poll_write(cx, &chunk) {
+        let written = match Pin::new(&mut *this.socket).poll_write(cx, &together) {
             Poll::Ready(written) => written?,
             Poll::Pending => 0,
         };
-        if written < chunk.len() {
-            this.left.push_back(Bytes::copy_from_slice(&chunk[written..]));
+        if written < together.len() {
+            this.left.push_back(Bytes::copy_from_slice(&together[written..]));
         }
         Ok(())
     }
 
-    /// Puts a chunk to what is left.
+    /// Puts a part of the body to what is left.
     fn put(self: Pin<&mut Self>, pieces: Pieces, size: usize) {
         let this = self.project();
-        let (begin, end) = around(size, *this.over);
+        let (begin, end) = this.framing.around(size, *this.over);
         let all = [Bytes::copy_from_slice(&begin)].into_iter().chain(pieces).chain([Bytes::from_static(end)]);
         this.left.extend(all.filter(|piece| !piece.is_empty()));
         *this.unflushed = true;
     }
 
-    /// Writes a chunk at once; what the socket doesn't take is left.
+    /// Writes a part of the body at once; what the socket doesn't take is left.
     fn write_pieces(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -176,7 +181,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> BareStream<T> {
         size: usize,
     ) -> io::Result<()> {
         let this = self.as_mut().project();
-        let (begin, end) = around(size, *this.over);
+        let (begin, end) = this.framing.around(size, *this.over);
         let mut slices = [IoSlice::new(&[]); PIECES + 2];
         let all = [&begin[..]].into_iter().chain(pieces.iter().map(|piece| &piece[..])).chain([end]);
         let count = slices.iter_mut().zip(all).map(|(slice, piece)| *slice = IoSlice::new(piece)).count();
@@ -253,22 +258,6 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Future for BareStream<T> {
     }
 }
 
-/// What comes before and after a chunk of so many bytes; with what says that it was the last one, if the stream is `over`.
-fn around(size: usize, over: bool) -> (SmallVec<[u8; 32]>, &'static [u8]) {
-    let mut begin = SmallVec::new();
-    if size > 0 {
-        // It takes all that there is memory for.
-        let _ = write!(begin, "{size:x}\r\n");
-    }
-    let end: &[u8] = match (size > 0, over) {
-        (true, true) => b"\r\n0\r\n\r\n",
-        (true, false) => b"\r\n",
-        (false, true) => LAST_CHUNK,
-        (false, false) => b"",
-    };
-    (begin, end)
-}
-
 /// Drops the first `count` bytes of `pieces`.
 fn advance(pieces: &mut VecDeque<Bytes>, mut count: usize) {
     while let Some(piece) = pieces.front_mut() {
@@ -279,21 +268,6 @@ fn advance(pieces: &mut VecDeque<Bytes>, mut count: usize) {
         count -= piece.len();
         pieces.pop_front();
     }
-}
-
-/// The response's head. The body is in chunks, as on every carrier: common clients hold a body back that only the close ends.
-fn head(parts: &Parts) -> Bytes {
-    let mut head = BytesMut::with_capacity(512);
-    head.extend_from_slice(format!("HTTP/1.1 {}\r\n", parts.status).as_bytes());
-    for (name, value) in &parts.headers {
-        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
-            head.extend_from_slice(part);
-        }
-    }
-    let date = httpdate::HttpDate::from(UNIX_EPOCH + Duration::from_millis(SystemClock.now().as_millis()));
-    let rest = format!("connection: close\r\ntransfer-encoding: chunked\r\ndate: {date}\r\n\r\n");
-    head.extend_from_slice(rest.as_bytes());
-    head.freeze()
 }
 
 #[cfg(test)]
@@ -316,11 +290,12 @@ mod tests {
             Self { most, turn: false, taken: Arc::default() }
         }
 
-        /// What the body said so far: its whole chunks, put together.
-        fn body(&self) -> Vec<u8> {
+        /// What the body said so far; of a body in chunks the whole ones, put together.
+        fn body(&self, framing: Framing) -> Vec<u8> {
             let taken = self.taken.lock().unwrap();
             let head = taken.windows(4).position(|window| window == b"\r\n\r\n");
             let mut rest = head.map_or(&[][..], |head| &taken[head + 4..]);
+            let Framing::Chunked = framing else { return rest.to_vec() };
             let mut body = Vec::new();
             while let Some(line) = rest.windows(2).position(|window| window == b"\r\n") {
                 let size = usize::from_str_radix(std::str::from_utf8(&rest[..line]).unwrap(), 16).unwrap();
@@ -348,8 +323,14 @@ mod tests {
 
     #[test]
     fn whatever_a_client_takes_at_a_time_it_is_told_the_same() {
+        for framing in [Framing::Chunked, Framing::UntilClose] {
+            all_are_told_the_same(framing);
+        }
+    }
+
+    fn all_are_told_the_same(framing: Framing) {
         let clients: Vec<_> = [1, 7, 1000, 4096, usize::MAX].map(Slow::new).into();
-        let rig = Rig::new(clients.clone());
+        let rig = Rig::new(framing, clients.clone());
         let mut truth = Vec::new();
         for sizes in [vec![200], vec![5000], vec![200; 10], vec![1000; 10], vec![60_000, 10], vec![300; 100]]
         {
@@ -366,14 +347,14 @@ mod tests {
                 clients.iter().all(|client| client.taken.lock().unwrap().len() > truth.len())
             });
             rig.hear(&[], || {
-                clients.iter().all(|client| client.body().ends_with(&truth[truth.len() - 20..]))
+                clients.iter().all(|client| client.body(framing).ends_with(&truth[truth.len() - 20..]))
             });
             for client in &clients {
-                let body = client.body();
+                let body = client.body(framing);
                 let retry = body.iter().position(|&byte| byte == b'\n').unwrap();
                 assert!(
                     body.starts_with(b"retry: ") && body[retry + 1..] == truth,
-                    "{} at a time",
+                    "{framing:?}, {} at a time",
                     client.most
                 );
             }

@@ -1,4 +1,4 @@
-//! A stream on a hyper body: what HTTP/2 needs, and where a response isn't its connection's last.
+//! A stream on a hyper body: what HTTP/2 needs, where a response isn't its connection's last.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;

@@ -2,6 +2,7 @@
 
 pub(crate) mod bare;
 pub(crate) mod body;
+pub(crate) mod framing;
 pub(crate) mod guarded;
 pub(crate) mod head;
 pub(crate) mod leftover;

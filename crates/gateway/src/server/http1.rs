@@ -1,4 +1,4 @@
-//! A connection of HTTP/1.1: one request after the other, and maybe a stream at last.
+//! A connection of HTTP/1: one request after the other, and maybe a stream at last.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::http::response::Parts;
-use axum::http::{Method, Request, Version};
+use axum::http::{Method, Request};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -18,6 +18,7 @@ use tower::ServiceExt;
 
 use super::connection::{LAST_WORDS, Served};
 use crate::carrier::bare::BareStream;
+use crate::carrier::framing::Framing;
 use crate::carrier::head::Serving;
 use crate::carrier::leftover;
 use crate::carrier::lent::Lent;
@@ -25,7 +26,7 @@ use crate::carrier::socket::Socket;
 use crate::carrier::stream::{EventStream, Streamed};
 
 /// A stream that is the answer to a connection's last request.
-type Answer = Arc<Mutex<Option<(Parts, EventStream)>>>;
+type Answer = Arc<Mutex<Option<(Framing, Parts, EventStream)>>>;
 
 /// Serves `socket` to its end, or until a while after the drain; `serving` is what its limit for heads asks. When an answer is a
 /// stream, hyper's part is over: what goes on with the socket is given back.
@@ -39,8 +40,9 @@ pub(super) async fn serve(
     let (lent, stream) = (Lent::new(socket), Answer::default());
     let service = service_fn(|request: Request<Incoming>| {
         let (serving, router, stream) = (serving.clone(), router.clone(), Arc::clone(&stream));
-        // HTTP/1.0 knows no chunks, and an answer to HEAD has no body.
-        let may_stream = request.version() == Version::HTTP_11 && request.method() != Method::HEAD;
+        let framing = Framing::of(request.version());
+        // An answer to HEAD has no body.
+        let may_stream = request.method() != Method::HEAD;
         let answer = leftover::answered(request, |request| router.oneshot(request));
         async move {
             let mut response = serving.during(answer).await;
@@ -48,7 +50,7 @@ pub(super) async fn serve(
                 && may_stream
                 && let Some(streamed) = streamed.take()
             {
-                *stream.lock() = Some((response.into_parts().0, streamed));
+                *stream.lock() = Some((framing, response.into_parts().0, streamed));
                 // hyper never hears of it: its connection is given up.
                 return std::future::pending().await;
             }
@@ -84,8 +86,8 @@ pub(super) async fn serve(
     };
     match served {
         Ok(socket) => {
-            let (parts, stream) = stream.lock().take()?;
-            return Some(BareStream::new(socket?, &parts, stream, LAST_WORDS));
+            let (framing, parts, stream) = stream.lock().take()?;
+            return Some(BareStream::new(socket?, framing, &parts, stream, LAST_WORDS));
         }
         Err(error) => tracing::debug!(%error, "a connection broke"),
     }

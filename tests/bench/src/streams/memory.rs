@@ -12,12 +12,12 @@ use crate::figure::Record;
 /// What streams get to come to rest.
 const REST: Duration = Duration::from_secs(4);
 
-/// Streams of each carrier.
+/// Streams of each version of HTTP.
 pub(super) async fn measure(size: Size, record: &mut Record) -> anyhow::Result<()> {
     for (name, logs, each, carrier) in [
         ("stream_memory_few_logs", size.logs, EACH, Carrier::Socket),
         ("stream_memory_log_each", size.most(), 1, Carrier::Socket),
-        ("stream_memory_hyper", size.logs, EACH, Carrier::Hyper),
+        ("stream_memory_http10", size.logs, EACH, Carrier::Http10),
         ("stream_memory_http2", size.logs, EACH, Carrier::Http2),
     ] {
         let scene = Scene::set(logs, size.pin).await?;

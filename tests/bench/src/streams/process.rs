@@ -141,7 +141,7 @@ impl CrowdProcess {
         file.write_all(paths.join("\n").as_bytes())?;
         let carrier = match carrier {
             Carrier::Socket => "socket",
-            Carrier::Hyper => "hyper",
+            Carrier::Http10 => "http10",
             Carrier::Http2 => "http2",
         };
         let path: PathBuf = file.path().to_owned();
