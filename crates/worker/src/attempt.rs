@@ -164,7 +164,12 @@ impl Desk {
                 };
                 match told {
                     Ok(Some(ended)) if ended.held.cancelled => return Outcome::Cancelled,
-                    Ok(_) => return outcome,
+                    Ok(Some(_)) => {
+                        let job = self.holding.lease().job;
+                        tracing::debug!(%job, outcome = outcome.as_str(), "an attempt's end was acknowledged");
+                        return outcome;
+                    }
+                    Ok(None) => return outcome,
                     Err(gone) => (word, outcome) = after(gone),
                 }
             }

@@ -105,7 +105,7 @@ pub async fn drive(orders: &Orders) -> Run {
 
     let partitions = world.redis.partitions().await;
     let clients = crowd.finish().await;
-    let (jobs, owners, wrong) = harvest(&world, load, partitions).await;
+    let (jobs, owners, wrong) = harvest(&world, load, partitions, started_at_unix_ms).await;
     lookout.finish(&faults).await;
     let (faults, mut all_notes) = faults.take();
     all_notes.extend(notes);

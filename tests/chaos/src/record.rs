@@ -121,9 +121,10 @@ pub struct JobRecord {
     /// The job's deadline, in ms from its submission; `None` where the run relied on the default, which no run lives to see.
     #[serde(default)]
     pub deadline_ms: Option<u64>,
-    /// The end that someone was told is written: a cancel's 202, an HTTP worker's `complete` or `fail` answered 200.
+    /// The ends that someone was told are written: by a cancel's 202, or by the answer to a worker. There are several only where
+    /// Redis lost one, and the job ended again.
     #[serde(default)]
-    pub acknowledged_end: Option<AcknowledgedEnd>,
+    pub acknowledged_ends: Vec<AcknowledgedEnd>,
     /// `GET /api/jobs/{id}` after quiescence.
     pub final_poll: Polled,
     /// `LRANGE jc:{tag}:log:<id> 0 -1` on the primary after quiescence, oldest first; empty if there is none.

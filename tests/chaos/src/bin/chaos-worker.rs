@@ -11,10 +11,10 @@ use std::time::Duration;
 use clap::Parser;
 use model::{Json, TaskName};
 use serde::{Deserialize, Serialize};
-use service::config::Config;
+use service::config::{Config, DurabilityConfig};
 use service::metrics::Metrics;
 use service::start;
-use store::{Store, SweepOptions, Target};
+use store::{Durability, Replication, Store, SweepOptions, Target};
 use worker::{AnyHandler, Context, Failure, Handler, WorkerMetrics};
 
 /// What it takes beyond the times that the configuration gives it.
@@ -111,26 +111,43 @@ async fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// As `jobcast worker` makes them of the configuration. Every field is named: a new one has to be thought of here too.
 fn store_options(config: &Config) -> anyhow::Result<store::Options> {
     let section = &config.store;
-    let mut options = store::Options::new(Target::parse(section.url.expose())?);
-    section.prefix.as_str().clone_into(&mut options.prefix);
-    options.partitions = section.partitions;
-    options.patience = section.patience;
-    options.response_timeout = section.response_timeout;
-    options.connect_timeout = section.connect_timeout;
-    options.ping = config.stream.ping;
-    Ok(options)
+    Ok(store::Options {
+        target: Target::parse(section.url.expose())?,
+        prefix: section.prefix.as_str().to_owned(),
+        partitions: section.partitions,
+        patience: section.patience,
+        response_timeout: section.response_timeout,
+        connect_timeout: section.connect_timeout,
+        ping: config.stream.ping,
+        durability: match section.durability {
+            DurabilityConfig::Local => Durability::Local,
+            DurabilityConfig::Replicated => Durability::Replicated(Replication {
+                replicas: section.replicas,
+                within: section.replication_timeout,
+            }),
+        },
+        max_event: config.jobs.max_event.as_usize(),
+    })
 }
 
+/// The same for how it works; the suite's tasks have no limits of their own.
 fn worker_options(config: &Config) -> worker::Options {
     let (section, jobs) = (&config.worker, &config.jobs);
     worker::Options {
         concurrency: usize::try_from(section.concurrency).unwrap_or(usize::MAX),
+        task_concurrency: HashMap::new(),
+        limits: HashMap::new(),
         lease: jobs.lease,
         heartbeat: jobs.heartbeat,
         grace: section.grace,
         max_blind: section.max_blind,
-        ..worker::Options::default()
+        progress_interval: section.progress_interval,
+        text_interval: section.text_interval,
+        buffer: section.buffer.as_usize(),
+        max_event: jobs.max_event.as_usize(),
+        max_result: jobs.max_result.as_usize(),
     }
 }

@@ -11,9 +11,12 @@ use super::loss::Losses;
 use super::track::Problem;
 use super::truth::{Log, Truth, cursor_of};
 use super::verdict::Counts;
-use crate::record::{Durability, JobRecord, LogEntry, Run};
+use crate::record::{AcknowledgedEnd, Durability, JobRecord, LogEntry, Run};
 
-/// Judges all jobs of a run. Returns those whose acknowledged end Redis hasn't, by their indexes.
+/// How far the clocks of a run may lie apart: Redis' own, and those of whoever was told.
+const CLOCKS_MS: u64 = 500;
+
+/// Judges all jobs of a run. Returns those of which Redis lacks an acknowledged end, by their indexes.
 pub(super) fn check(
     truth: &Truth<'_>,
     losses: &Losses,
@@ -37,14 +40,11 @@ pub(super) fn check(
             }
             Err(problem) => found(problem),
         }
-        match acknowledged_end_lost(job, run, losses) {
-            Lost::Not => {}
-            Lost::ByRedis => ends_lost.push(index),
-            Lost::Unexplained(problem) => {
-                ends_lost.push(index);
-                found(problem);
-            }
-        }
+        counts.ends_acknowledged += job.acknowledged_ends.len() as u64;
+        let lost: Vec<_> = job.acknowledged_ends.iter().filter(|end| !is_kept(end, job, run)).collect();
+        counts.acknowledged_ends_lost += lost.len() as u64;
+        ends_lost.extend((!lost.is_empty()).then_some(index));
+        lost.into_iter().filter_map(|end| end_lost(end, job, run, losses)).for_each(&mut found);
     }
     made_twice(run, findings);
     listed(truth, findings);
@@ -76,25 +76,24 @@ fn lost(job: &JobRecord, run: &Run, losses: &Losses) -> Option<Problem> {
     (!explained).then(|| (Kind::JobLost, format!("{gone}; nothing that was struck explains it")))
 }
 
-enum Lost {
-    Not,
-    ByRedis,
-    Unexplained(Problem),
+/// Whether the log's end is the one that was acknowledged: of its kind, and not written later. (A job whose end Redis lost is
+/// worked at again, and may well end in the same way.)
+fn is_kept(end: &AcknowledgedEnd, job: &JobRecord, run: &Run) -> bool {
+    job.final_log.last().is_some_and(|last| {
+        let at = Event::parse(&last.json).and_then(|event| event.at_unix_ms()).unwrap_or_default();
+        last.kind == end.kind && at.saturating_sub(run.started_at_unix_ms) <= end.at_ms + CLOCKS_MS
+    })
 }
 
-fn acknowledged_end_lost(job: &JobRecord, run: &Run, losses: &Losses) -> Lost {
-    let Some(end) = &job.acknowledged_end else { return Lost::Not };
-    if job.final_log.last().is_some_and(|last| last.kind == end.kind) {
-        return Lost::Not;
+/// What is wrong with the loss of an acknowledged end.
+fn end_lost(end: &AcknowledgedEnd, job: &JobRecord, run: &Run, losses: &Losses) -> Option<Problem> {
+    let last = job.final_log.last().map(|last| last.json.as_str());
+    let gone = format!("`{}` was acknowledged at {} ms, and its log ends with {last:?}", end.kind, end.at_ms);
+    if run.durability == Durability::Replicated {
+        return Some((Kind::EndLost, format!("{gone}; it was acknowledged as replicated")));
     }
-    let replicated = run.durability == Durability::Replicated;
-    if !replicated && losses.of_writes(Log::of_job(job).partition, end.at_ms, end.at_ms) {
-        return Lost::ByRedis;
-    }
-    let last = job.final_log.last().map(|last| last.kind.as_str());
-    let sentence =
-        format!("`{}` was acknowledged at {} ms, and its log ends with {last:?}", end.kind, end.at_ms);
-    Lost::Unexplained((Kind::EndLost, sentence))
+    let explained = losses.of_writes(Log::of_job(job).partition, end.at_ms, end.at_ms);
+    (!explained).then(|| (Kind::EndLost, format!("{gone}; nothing that was struck explains it")))
 }
 
 /// What is wrong with a job's log.

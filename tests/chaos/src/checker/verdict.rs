@@ -69,6 +69,10 @@ pub struct Counts {
     pub voided: u64,
     /// Ends that clients saw, or that were acknowledged, and that Redis lost.
     pub ends_lost: u64,
+    /// Ends that were acknowledged: to whoever cancelled, or to a worker.
+    pub ends_acknowledged: u64,
+    /// Those of them that Redis lost.
+    pub acknowledged_ends_lost: u64,
     /// Accepted jobs that Redis lost.
     pub jobs_lost: u64,
     /// Clients that had left with what Redis then lost.

@@ -7,7 +7,7 @@ use reqwest::Client;
 use serde_json::Value;
 use tokio::time::sleep;
 
-use super::{Load, Submitted};
+use super::{Load, Submitted, ends};
 use crate::record::{JobRecord, OwnerRecord, Polled};
 use crate::world::{KEYS, Reader, World, partition_of};
 
@@ -19,6 +19,7 @@ pub async fn harvest(
     world: &World,
     load: Load,
     partitions: u16,
+    started_at_unix_ms: u64,
 ) -> (Vec<JobRecord>, Vec<OwnerRecord>, Vec<String>) {
     let mut ledger = load.finish().await;
     let http = testkit::http().build().expect("an HTTP client");
@@ -27,8 +28,12 @@ pub async fn harvest(
 
     let polls = stream::iter(&ledger.accepted).map(|job| asker.poll(job)).buffered(8);
     let polls: Vec<Polled> = polls.collect().await;
+    let logs: Vec<_> =
+        world.workers.iter().map(|worker| ends::acknowledged(&worker.logged(), started_at_unix_ms)).collect();
     let mut jobs = Vec::new();
     for (job, final_poll) in ledger.accepted.into_iter().zip(polls) {
+        let of_workers = logs.iter().filter_map(|ends| ends.get(&job.id)).flatten().cloned();
+        let acknowledged_ends = job.cancelled.into_iter().chain(of_workers).collect();
         let final_log = reader.log(partition_of(&job.id), &format!("log:{}", job.id)).await;
         jobs.push(JobRecord {
             owner: KEYS[job.tenant].owner.to_owned(),
@@ -41,7 +46,7 @@ pub async fn harvest(
             outputs: Some(job.outputs),
             webhook: job.webhook,
             deadline_ms: job.deadline_ms,
-            acknowledged_end: job.cancelled,
+            acknowledged_ends,
             final_poll,
             final_log,
         });

@@ -23,6 +23,8 @@ const NUMBERS: &[(&str, Cell)] = &[
     ("deadlines passed", |run| run.counts.deadlines_passed),
     ("jobs lost", |run| run.counts.jobs_lost),
     ("ends lost", |run| run.counts.ends_lost),
+    ("ends acknowledged", |run| run.counts.ends_acknowledged),
+    ("of these lost", |run| run.counts.acknowledged_ends_lost),
     ("webhooks", |run| run.counts.told),
     ("webhooks again", |run| run.counts.told_again),
     ("clients that had left", |run| run.counts.had_left),

@@ -124,6 +124,14 @@ impl Part {
         format!("{} {}", self.target.role.name(), self.target.n)
     }
 
+    /// All that it has logged so far, in all of its lives.
+    pub fn logged(&self) -> String {
+        // As long as this is held, none of its lives comes to an end.
+        let running = self.running.lock();
+        let ended = std::fs::read_to_string(&self.log).unwrap_or_default();
+        ended + &running.as_ref().map(Jobcast::stderr).unwrap_or_default()
+    }
+
     /// Writes what it has logged so far to its file.
     pub fn keep_log(&self) {
         if let Some(process) = &*self.running.lock() {

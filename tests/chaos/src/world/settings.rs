@@ -107,7 +107,7 @@ grace = "1s"
 log_events = {CAP}
 [log]
 format = "text"
-level = "info"
+level = "info,worker::attempt=debug"
 "#,
             durability = match durability {
                 Durability::Local => "",

@@ -7,12 +7,14 @@ use serde_json::{Value, json};
 use super::{Dice, STARTED};
 use crate::checker::event::{Event, is_life_cycle, is_terminal};
 use crate::opaque::partition_of;
-use crate::record::{LogEntry, Polled, Run};
+use crate::record::{AcknowledgedEnd, LogEntry, Polled, Run};
 
 #[derive(Clone)]
 pub(super) struct Logs {
     jobs: BTreeMap<usize, Vec<LogEntry>>,
     feeds: BTreeMap<(usize, u16), Vec<LogEntry>>,
+    /// What was acknowledged stays so, whatever is lost.
+    ends: Vec<(usize, AcknowledgedEnd)>,
 }
 
 /// How far a job is, by its log.
@@ -24,7 +26,7 @@ struct State {
 
 impl Logs {
     pub(super) fn new() -> Self {
-        Self { jobs: BTreeMap::new(), feeds: BTreeMap::new() }
+        Self { jobs: BTreeMap::new(), feeds: BTreeMap::new(), ends: Vec::new() }
     }
 
     pub(super) fn of_job(&self, index: usize) -> &[LogEntry] {
@@ -130,6 +132,11 @@ impl Logs {
         private: Value,
     ) {
         let job = &run.jobs[index];
+        if is_terminal(kind) {
+            // An answer takes a moment.
+            let end = AcknowledgedEnd { at_ms: now + dice.below(30), kind: kind.to_owned() };
+            self.ends.push((index, end));
+        }
         let log = self.jobs.get_mut(&index).unwrap();
         let seq = log.last().map_or(1, |last| last.seq + 1);
         let mut event = json!({
@@ -146,6 +153,12 @@ impl Logs {
             let seq = feed.last().map_or(STARTED + now, |last| last.seq + 1);
             push(feed, seq, dice, kind, told, 10_000);
         }
+    }
+
+    /// Every end of a job that was ever written.
+    pub(super) fn acknowledged_ends(&self, index: usize) -> Vec<AcknowledgedEnd> {
+        let of_job = self.ends.iter().filter(|(of, _)| *of == index);
+        of_job.map(|(_, end)| end.clone()).collect()
     }
 
     /// When the job ended, in ms since the run's start.

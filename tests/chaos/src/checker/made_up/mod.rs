@@ -113,7 +113,7 @@ fn submit(run: &mut Run, logs: &mut Logs, dice: &mut Dice, now: u64) {
         outputs: Some(3 + dice.below(12)),
         webhook: index.is_multiple_of(2),
         deadline_ms: None,
-        acknowledged_end: None,
+        acknowledged_ends: Vec::new(),
         final_poll: Polled { status: 0, body: String::new() },
         final_log: Vec::new(),
     });
@@ -152,6 +152,7 @@ fn conclude(run: &mut Run, logs: &Logs, dice: &mut Dice) {
         let log = logs.of_job(index).to_vec();
         run.jobs[index].final_poll = logs.poll(run, index);
         run.jobs[index].final_log = log;
+        run.jobs[index].acknowledged_ends = logs.acknowledged_ends(index);
         // A right one: nobody has ended later than 5 s after it.
         let life = logs.ended_ms(index).map(|ended| ended - run.jobs[index].answered_at_ms);
         run.jobs[index].deadline_ms = life.map(|life| life.saturating_sub(dice.below(5_001)).max(1));

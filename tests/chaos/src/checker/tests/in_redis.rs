@@ -60,6 +60,20 @@ fn wrong_polls_jobs_and_feeds_are_found() {
         ("a replicated job is gone by a failover", Cluster, replicated_job_gone, &[Kind::JobLost]),
         ("an acknowledged end is gone", Single, end_gone, &[Kind::EndLost]),
         ("a replicated end is gone by a failover", Cluster, replicated_end_gone, &[Kind::EndLost]),
+        (
+            "a worker's replicated end is gone by a failover",
+            Cluster,
+            |run, _| replicated(run),
+            &[Kind::EndLost],
+        ),
+        (
+            "a worker's end is gone, in a Cluster without a failover",
+            Cluster,
+            |run, _| calm(run),
+            &[Kind::EndLost],
+        ),
+        ("an end that is written only after it was acknowledged", Single, end_again, &[Kind::EndLost]),
+        ("the same, replicated", Cluster, replicated_end_again, &[Kind::EndLost]),
         ("one key, two jobs", Single, key_twice, &[Kind::MadeTwice]),
         ("a job that nobody submitted", Single, nobodys_job, &[Kind::MadeTwice]),
         ("a job that isn't listed", Single, unlisted, &[Kind::Unlisted]),
@@ -307,8 +321,36 @@ fn replicated_job_gone(run: &mut Run, _: &mut Dice) -> Option<()> {
 fn end_gone(run: &mut Run, dice: &mut Dice) -> Option<()> {
     let job = job(run, dice, |job| job.final_log.last().is_some_and(|last| last.kind == "completed"))?;
     let at_ms = run.jobs[job].answered_at_ms;
-    run.jobs[job].acknowledged_end = Some(AcknowledgedEnd { at_ms, kind: "cancelled".to_owned() });
+    run.jobs[job].acknowledged_ends.push(AcknowledgedEnd { at_ms, kind: "cancelled".to_owned() });
     Some(())
+}
+
+/// Where a failover has lost an acknowledged end, nothing acknowledged was to be lost.
+fn replicated(run: &mut Run) -> Option<()> {
+    run.durability = Durability::Replicated;
+    has_lost_an_acknowledged_end(run)
+}
+
+fn calm(run: &mut Run) -> Option<()> {
+    run.faults.clear();
+    has_lost_an_acknowledged_end(run)
+}
+
+fn has_lost_an_acknowledged_end(run: &Run) -> Option<()> {
+    run.jobs.iter().any(|job| job.acknowledged_ends.len() > 1).then_some(())
+}
+
+/// The first end was lost, and nobody noticed, since the second one is like it.
+fn end_again(run: &mut Run, dice: &mut Dice) -> Option<()> {
+    let job = job(run, dice, |job| !job.acknowledged_ends.is_empty())?;
+    let end = run.jobs[job].acknowledged_ends.last_mut()?;
+    end.at_ms = end.at_ms.checked_sub(1_000)?;
+    Some(())
+}
+
+fn replicated_end_again(run: &mut Run, dice: &mut Dice) -> Option<()> {
+    run.durability = Durability::Replicated;
+    end_again(run, dice)
 }
 
 fn replicated_end_gone(run: &mut Run, dice: &mut Dice) -> Option<()> {

@@ -38,6 +38,8 @@ fn made_up_runs_have_everything_that_there_is_to_judge() {
         ("gone", sum(|counts| counts.gone)),
         ("voided", sum(|counts| counts.voided)),
         ("ends lost", sum(|counts| counts.ends_lost)),
+        ("ends acknowledged", sum(|counts| counts.ends_acknowledged)),
+        ("acknowledged ends lost", sum(|counts| counts.acknowledged_ends_lost)),
         ("jobs lost", sum(|counts| counts.jobs_lost)),
         ("deadlines passed", sum(|counts| counts.deadlines_passed)),
         ("clients that had left", sum(|counts| counts.had_left)),
