@@ -325,10 +325,7 @@ async fn whoever_waits_for_replicas_holds_up_nobody_else() {
         calls.spawn(async move { store.submit(&new_job()).await });
     }
     for answer in calls.join_all().await {
-        assert!(
-            matches!(answer, Err(SubmitError::Store(StoreError::NotReplicated { .. }))),
-            "{answer:?}"
-        );
+        assert!(matches!(answer, Err(SubmitError::Store(StoreError::NotReplicated { .. }))), "{answer:?}");
     }
     assert!(pair.hurried.is_up());
     eventually_ok(LONG, "no more connections than that", async || {
