@@ -21,7 +21,7 @@ fn of(owner: &str) -> NewJob {
 async fn fill(bench: &Bench, owner: &str, job: &NewJob, enough: usize) {
     let all = bench.store.partitions().await.unwrap().collect::<Vec<_>>();
     let homes = all.iter().filter(|&&home| job.limits.share(home, all.len().try_into().unwrap()).is_some());
-    let mut lacking = BTreeMap::from_iter(homes.map(|&home| (home, enough)));
+    let mut lacking: BTreeMap<_, _> = homes.map(|&home| (home, enough)).collect();
     while !lacking.is_empty() {
         let id = bench.submit(&NewJob { owner: owner.parse().unwrap(), ..job.clone() }).await;
         lacking.entry(id.partition()).and_modify(|lacks| *lacks -= 1);
