@@ -46,7 +46,7 @@ async fn with_no_worker_alive_a_job_ends_unclaimed() {
 async fn a_job_claimed_in_time_has_no_queue_limit_any_more() {
     let system = System::builder()
         .workers(0)
-        .settings("[jobs]\nlease = \"1s\"\nheartbeat = \"500ms\"\n")
+        .settings("[jobs]\nlease = \"3s\"\nheartbeat = \"500ms\"\n")
         .start()
         .await;
     let client = system.client(0);
@@ -78,7 +78,10 @@ async fn an_attempt_that_runs_too_long_is_ended_for_good() {
 async fn a_deadline_ends_a_job_in_the_middle_of_an_attempt_and_between_two() {
     let settings = "[jobs]\nlease = \"1s\"\nheartbeat = \"500ms\"\n";
     let mut system = System::builder().settings(settings).start().await;
-    let body = json!({ "task": "count", "payload": { "n": 600, "seconds": 600 }, "deadline": 2 });
+    // Once its worker has begun.
+    let first = system.client(0).submit("count", json!({ "n": 1 })).await;
+    system.client(0).ended(first).await;
+    let body = json!({ "task": "count", "payload": { "n": 600, "seconds": 600 }, "deadline": 4 });
     let (id, events) = failed(system.client(0), &body, "timeout").await;
     assert_eq!(turns(&events), ["queued", "started", "failed"]);
     testkit::eventually(SOON, "its program is killed", async || programs_of(id, 1).is_empty()).await;

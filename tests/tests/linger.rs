@@ -41,6 +41,8 @@ async fn fifty_streams_are_one_subscription_and_none_is_left() {
     let mut redis = system.redis.client().await;
     assert_eq!(channels(&mut redis).await, [""; 0]);
     let id = system.client(0).submit("remote", Value::Null).await;
+    // Of jobs of one millisecond none is the older one.
+    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     let other = system.client(0).submit("remote", Value::Null).await;
     let channel = Behind::of(&system, id).await.channel();
 

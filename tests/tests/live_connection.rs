@@ -17,7 +17,9 @@ use testkit::redis::cmd;
 use testkit::sse::{End, Event, SseStream};
 use whole::{Apart, Behind, Remote, SOON, System, data, frames};
 
-const STREAM: &str = "ping = \"500ms\"\nreconcile = \"5m\"";
+/// A silent connection is found soon; or not before long, for tests that count them.
+const WARY: &str = "ping = \"500ms\"\nreconcile = \"5m\"";
+const CALM: &str = "ping = \"30s\"\nreconcile = \"5m\"";
 const JOBS: usize = 20;
 
 /// Jobs that the test works at through one gateway, each followed through another one whose way to Redis may break.
@@ -32,9 +34,9 @@ struct Scene {
 }
 
 impl Scene {
-    async fn set() -> Self {
+    async fn set(stream: &str) -> Self {
         let system = System::builder().workers(0).start().await;
-        let (apart, proxy) = Apart::proxied(&system, STREAM).await;
+        let (apart, proxy) = Apart::proxied(&system, stream).await;
         let mut workers = Vec::new();
         for _ in 0..JOBS {
             system.client(0).submit("remote", Value::Null).await;
@@ -120,7 +122,7 @@ fn by_job(events: &[Event]) -> BTreeMap<JobId, Vec<Value>> {
 
 #[tokio::test]
 async fn closed() {
-    let mut scene = Scene::set().await;
+    let mut scene = Scene::set(CALM).await;
     for round in 2..6 {
         let before = scene.reconnects().await;
         scene.proxy.cut();
@@ -133,7 +135,7 @@ async fn closed() {
 
 #[tokio::test]
 async fn silent() {
-    let mut scene = Scene::set().await;
+    let mut scene = Scene::set(WARY).await;
     let before = scene.proxy.connections();
     scene.proxy.blackhole();
     scene.write().await;
@@ -148,7 +150,7 @@ async fn silent() {
 /// The server's machine lost its power: no end of the connection ever came, and another process is there now.
 #[tokio::test]
 async fn half_open() {
-    let mut scene = Scene::set().await;
+    let mut scene = Scene::set(WARY).await;
     scene.proxy.blackhole();
     scene.write().await;
     scene.system.redis.kill();
@@ -162,7 +164,7 @@ async fn half_open() {
 
 #[tokio::test]
 async fn stopped() {
-    let mut scene = Scene::set().await;
+    let mut scene = Scene::set(WARY).await;
     let before = scene.proxy.connections();
     scene.system.redis.pause();
     let gave_up = async || scene.proxy.connections() > before;
@@ -175,7 +177,7 @@ async fn stopped() {
 
 #[tokio::test]
 async fn ended_by_the_server() {
-    let mut scene = Scene::set().await;
+    let mut scene = Scene::set(CALM).await;
     let mut redis = scene.system.redis.client().await;
     for round in 2..6 {
         let killed: i64 =

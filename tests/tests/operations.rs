@@ -65,6 +65,8 @@ async fn metrics_follow_what_happens() {
 
     // The queue.
     let waiting = client.submit("remote", json!(1)).await;
+    // Of jobs of one millisecond none is the older one.
+    tokio::time::sleep(Duration::from_millis(5)).await;
     client.submit("remote", json!(2)).await;
     let queued = series(client).await;
     assert_eq!((queued[&of_task("ready")], queued[&of_task("running")]), (2, 0));

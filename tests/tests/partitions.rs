@@ -167,10 +167,8 @@ async fn whoever_waits_for_work_hears_of_new_partitions() {
     let jobs = fill(a, "wordcount", 16).await;
     // Less than an idle worker waits at a bell: it hears of the new ones.
     for id in jobs {
-        testkit::eventually(Duration::from_secs(30), "the job has ended", async || {
-            b.job(id).await["status"] == "completed"
-        })
-        .await;
+        testkit::eventually(SOON, "the job has ended", async || b.job(id).await["status"] == "completed")
+            .await;
     }
     assert!(waiting.try_join_next().is_none());
     // Hardly all in the old partition.

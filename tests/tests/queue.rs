@@ -153,6 +153,21 @@ async fn no_more_run_than_may_in_the_fleet_of_an_owner_and_in_a_worker() {
             }
         }
     }
+    // Places are divided among partitions, and jobs come to them by chance: until each that has a place has jobs for it.
+    for (task, keys, homes) in [("fleet", &OWNERS[..], 3), ("own", &OWNERS[..1], 2), ("own", &OWNERS[1..], 2)]
+    {
+        loop {
+            let mut met = BTreeMap::<_, usize>::new();
+            for id in keys.iter().flat_map(|&key| &ids[&(task, key)]) {
+                *met.entry(id.partition()).or_default() += 1;
+            }
+            if met.values().filter(|&&jobs| jobs >= 3).count() == homes {
+                break;
+            }
+            let id = submit(client, keys[0], &json!({ "task": task, "payload": null })).await;
+            ids.entry((task, keys[0])).or_default().push(id);
+        }
+    }
     let mut jobs = BTreeMap::<_, Vec<Value>>::new();
     for ((task, key), ids) in ids {
         let ended = all_ended(client, key, &ids).await;

@@ -47,8 +47,12 @@ async fn two_couriers_send_each_delivery_once() {
     let got: Vec<_> = receiver.got().iter().map(|got| got.id().to_owned()).collect();
     assert_eq!((got.len(), got.iter().collect::<HashSet<_>>().len()), (200, 200));
     assert_eq!(receiver.twice(), [""; 0]);
-    let of_each = couriers.each_ref().map(|courier| became(courier, Became::Delivered));
-    assert_eq!(of_each.iter().sum::<u64>(), 200, "{of_each:?}");
+    // Each is counted once it is written, so moments later.
+    testkit::eventually_ok(LONG, "all are counted, once", async || {
+        let of_each = couriers.each_ref().map(|courier| became(courier, Became::Delivered));
+        if of_each.iter().sum::<u64>() == 200 { Ok(()) } else { Err(format!("{of_each:?}")) }
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -60,6 +64,10 @@ async fn a_host_gets_no_more_requests_at_once_than_it_may() {
         ids.push(bench.ended(&receiver.url()).await);
     }
     let _courier = bench.courier(Options { per_host: 4, ..options() });
+    receiver.wait(10).await;
+    receiver.hold();
+    testkit::eventually(LONG, "as many are open as may be", async || receiver.most_open() == 4).await;
+    receiver.let_go();
     for id in ids {
         bench.reaches(id, Delivered).await;
     }

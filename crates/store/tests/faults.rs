@@ -315,7 +315,7 @@ async fn a_partition_that_cannot_be_swept_holds_up_no_other() {
     let looking = async {
         for partition in ["1.38", "2.671", "3.951"] {
             let key = format!("jc:{{{partition}}}:sweeper");
-            testkit::eventually(Duration::from_secs(10), "it is swept", async || {
+            testkit::eventually(Duration::from_mins(1), "it is swept", async || {
                 let swept: bool = cmd("EXISTS").arg(&key).query_async(&mut redis.clone()).await.unwrap();
                 swept
             })

@@ -17,6 +17,18 @@ fn of(owner: &str) -> NewJob {
     NewJob { owner: owner.parse().unwrap(), ..new_job() }
 }
 
+/// Submits jobs of `owner` until so many are in each partition that may run any: which one a job comes to is chance.
+async fn fill(bench: &Bench, owner: &str, job: &NewJob, enough: usize) {
+    let all = bench.store.partitions().await.unwrap().collect::<Vec<_>>();
+    let homes = all.iter().filter(|&&home| job.limits.share(home, all.len().try_into().unwrap()).is_some());
+    let mut lacking: BTreeMap<_, _> = homes.map(|&home| (home, enough)).collect();
+    while !lacking.is_empty() {
+        let id = bench.submit(&NewJob { owner: owner.parse().unwrap(), ..job.clone() }).await;
+        lacking.entry(id.partition()).and_modify(|lacks| *lacks -= 1);
+        lacking.retain(|_, lacks| *lacks > 0);
+    }
+}
+
 /// A job that lives in partition 0 of a Cluster too: what is compared must be in one line.
 fn here(job: NewJob) -> NewJob {
     NewJob { limits: RunLimits { fleet: Some(1), per_owner: None }, ..job }
@@ -202,8 +214,9 @@ async fn end_all(bench: &mut Bench) {
 // gives its place to one other.
 on_both!(no_more_run_than_the_fleet_may_and_every_end_frees_a_place, bench, {
     let limits = RunLimits { fleet: Some(5), per_owner: None };
-    for n in 0..60 {
-        bench.submit(&NewJob { limits, max_attempts: 9, ..of(["a", "b", "c"][n % 3]) }).await;
+    for owner in ["a", "b", "c"] {
+        // More than all places that are freed below: they may all be in one partition.
+        fill(&bench, owner, &NewJob { limits, max_attempts: 9, ..new_job() }, 4).await;
     }
     let mut running = claim_at_once(&bench, limits).await;
     assert_eq!(running.len(), 5);
@@ -244,16 +257,9 @@ on_both!(no_more_run_than_the_fleet_may_and_every_end_frees_a_place, bench, {
 
 on_both!(no_more_run_than_an_owner_may_and_no_other_waits_for_it, bench, {
     let limits = RunLimits { fleet: None, per_owner: Some(3) };
-    // A partition has a part of an owner's places, and jobs come to partitions by chance: until each has enough for both owners.
-    let all = bench.store.partitions().await.unwrap().collect::<Vec<_>>();
     for owner in ["a", "b"] {
-        let homes = all.iter().filter(|&&home| limits.share(home, all.len().try_into().unwrap()).is_some());
-        let mut lacking = BTreeMap::from_iter(homes.map(|&home| (home, 10)));
-        while !lacking.is_empty() {
-            let id = bench.submit(&NewJob { limits, ..of(owner) }).await;
-            lacking.entry(id.partition()).and_modify(|lacks| *lacks -= 1);
-            lacking.retain(|_, lacks| *lacks > 0);
-        }
+        // A partition has a part of an owner's places.
+        fill(&bench, owner, &NewJob { limits, ..new_job() }, 10).await;
     }
     let count = |claimed: &[Claimed]| {
         let mut owners = BTreeMap::<String, usize>::new();

@@ -238,7 +238,7 @@ on_both!(an_idempotency_key_makes_one_job, bench, {
         let lease = bench.claim(job).await.lease;
         bench.at().end(&lease, &done(), None, &[]).await.unwrap();
     }
-    testkit::eventually(Duration::from_secs(10), "the job has expired", async || {
+    testkit::eventually(Duration::from_mins(1), "the job has expired", async || {
         bench.store.job(id).await.unwrap().is_none()
     })
     .await;
@@ -328,7 +328,7 @@ on_both!(indexes_forget_what_has_expired, bench, {
         ids.push(id);
     }
     for id in ids {
-        testkit::eventually(Duration::from_secs(10), "it has expired", async || {
+        testkit::eventually(Duration::from_mins(1), "it has expired", async || {
             bench.store.job(id).await.unwrap().is_none()
         })
         .await;

@@ -15,7 +15,7 @@ use testkit::eventually;
 use worker::{Context, Exec, Failure, Handler, Recording};
 
 /// Generous: nothing here should take a tenth of it.
-const LONG: Duration = Duration::from_secs(20);
+const LONG: Duration = Duration::from_mins(1);
 
 fn exec(program: &str, args: &[&str]) -> Exec {
     let dir = std::env::temp_dir();
@@ -181,7 +181,7 @@ async fn what_is_left_of_the_group_is_killed() {
     result.unwrap();
     let pid = recording.text();
     eventually(LONG, "the forked child is dead", async || !is_alive(&pid)).await;
-    assert!(begun.elapsed() < Duration::from_secs(10));
+    assert!(begun.elapsed() < 2 * LONG, "nobody waited for it");
 }
 
 #[tokio::test]
@@ -191,14 +191,14 @@ import os, sys, time
 if os.fork() == 0:
     os.setsid()
     print('from the child', flush=True)
-    time.sleep(15)
+    time.sleep(90)
 else:
     time.sleep(0.5)
     print('{\"result\":1}', flush=True)
     os._exit(0)";
     let begun = Instant::now();
     check(python(script), "null", "1", "from the child\n").await;
-    assert!(begun.elapsed() < Duration::from_secs(10));
+    assert!(begun.elapsed() < LONG);
 }
 
 /// Drops the run of `exec` once its program has said a line, and returns that line and all that was said at the end.

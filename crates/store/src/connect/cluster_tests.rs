@@ -16,7 +16,7 @@ use crate::keys::{Keys, keys_of};
 use crate::live::{Live, LiveSink};
 use crate::script::Script;
 
-const LONG: Duration = Duration::from_secs(30);
+const LONG: Duration = Duration::from_mins(1);
 
 /// Tells node `n` something, past its proxy.
 async fn tell<T: FromRedisValue>(cluster: &RedisCluster, n: usize, words: &[&str]) -> T {
@@ -31,9 +31,9 @@ async fn id(cluster: &RedisCluster, n: usize) -> String {
 
 fn options(url: &str) -> Options {
     let mut options = Options::new(Target::parse(url).unwrap());
-    options.patience = Duration::from_secs(15);
-    options.response_timeout = Duration::from_millis(700);
-    options.ping = Duration::from_millis(500);
+    options.patience = LONG;
+    options.response_timeout = Duration::from_secs(2);
+    options.ping = Duration::from_secs(2);
     options
 }
 

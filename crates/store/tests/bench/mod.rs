@@ -29,8 +29,10 @@ pub(crate) struct Bench {
 impl Bench {
     pub(crate) async fn start(cluster: bool) -> Self {
         let server = RedisServer::builder().append_only(false).cluster(cluster).start().await;
-        let store = Store::new(Options::new(Target::parse(&server.url()).unwrap()));
-        Self { server, store, now: T0 }
+        let mut options = Options::new(Target::parse(&server.url()).unwrap());
+        // However long the machine stands still.
+        (options.patience, options.response_timeout) = (Duration::from_mins(1), Duration::from_mins(1));
+        Self { server, store: Store::new(options), now: T0 }
     }
 
     /// The store, at the test's time.
