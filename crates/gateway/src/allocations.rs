@@ -6,10 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
-use axum::body::Bytes;
-
 use crate::carrier::framing::Framing;
-use crate::rig::{Rig, Take};
+use crate::rig::{Event, Rig, Take};
 
 /// A client that takes everything and says nothing. Clones count together how many events they were given, by their last lines.
 #[derive(Clone, Default)]
@@ -32,20 +30,30 @@ impl Take for Client {
 }
 
 /// How many allocations it takes until `events` are written to all streams.
-fn allocations_of(rig: &Rig, clients: &Client, events: &[Bytes]) -> u64 {
+fn allocations_of(rig: &Rig, clients: &Client, events: &[Event]) -> u64 {
     let wanted = clients.events() + rig.streams() * events.len();
     let taken = allocation_counter::measure(|| rig.hear(events, || clients.events() == wanted));
     taken.count_total
 }
 
-/// How many allocations events take that come so many together, of that size, where such came before.
-fn allocations(framing: Framing, streams: usize, together: usize, size: usize) -> u64 {
+/// How many allocations events take that come so many together, of that size, where such came before. The rig has such clients.
+fn allocations_where(
+    rig: impl FnOnce(Vec<Client>) -> Rig,
+    streams: usize,
+    together: usize,
+    size: usize,
+    before: usize,
+) -> u64 {
     let clients = Client::default();
-    let rig = Rig::new(framing, vec![clients.clone(); streams]);
-    for _ in 0..3 {
+    let rig = rig(vec![clients.clone(); streams]);
+    for _ in 0..before {
         allocations_of(&rig, &clients, &rig.events(vec![size; together]));
     }
     allocations_of(&rig, &clients, &rig.events(vec![size; together]))
+}
+
+fn allocations(framing: Framing, streams: usize, together: usize, size: usize) -> u64 {
+    allocations_where(|clients| Rig::new(framing, clients), streams, together, size, 3)
 }
 
 #[test]
@@ -57,6 +65,19 @@ fn an_event_takes_no_more_allocations_for_a_thousand_streams_than_for_one() {
                 [1, 10, 1000].map(|streams| allocations(framing, streams, together, size));
             assert!(one > 0, "they are counted");
             assert_eq!((one, one), (ten, thousand), "{framing:?}, {together} events of {size} bytes");
+        }
+    }
+}
+
+#[test]
+fn nor_does_it_where_each_stream_is_of_several_logs() {
+    for logs in [2, 20, 200] {
+        for (together, size) in [(1, 200), (1, 10_000), (10, 200), (50, 200)] {
+            // Each log had events before, and each stream ids.
+            let before = 3 + 2 * usize::from(logs) / together;
+            let rig = |clients| Rig::of_several(clients, logs);
+            let [one, ten] = [1, 10].map(|streams| allocations_where(rig, streams, together, size, before));
+            assert_eq!(one, ten, "{logs} logs, {together} events of {size} bytes");
         }
     }
 }

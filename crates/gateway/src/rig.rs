@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::http::Response;
+use model::several::{ListHash, Seen};
 use model::{JobId, Mark, Partition, Position, Timestamp};
 use prometheus_client::metrics::counter::Counter;
 use service::config::Config;
@@ -27,7 +28,7 @@ use crate::carrier::head::{HeadLimit, Serving};
 use crate::carrier::socket::Socket;
 use crate::carrier::stall::Stall;
 use crate::carrier::stream::{EventStream, Source, as_it_is};
-use crate::hub::begun;
+use crate::hub::{Member, Several, begun};
 use crate::{App, Parts};
 
 /// A client: how much it takes of what it is offered.
@@ -70,14 +71,28 @@ impl<T: Take> AsyncWrite for Silent<T> {
     }
 }
 
-/// A log with streams.
+/// A log of a rig.
+struct Heard {
+    sink: Arc<dyn LiveSink>,
+    seq: Cell<u64>,
+}
+
+/// An event of one of the logs.
+pub(crate) struct Event {
+    log: usize,
+    /// As it is published.
+    pub(crate) entry: Bytes,
+}
+
+/// Logs with streams.
 pub(crate) struct Rig {
     /// What the gateway does beside its streams has a runtime of its own, which stands still.
     _still: Runtime,
     runtime: Runtime,
     streams: JoinSet<()>,
-    log: Arc<dyn LiveSink>,
-    seq: Cell<u64>,
+    logs: Vec<Heard>,
+    /// Whose turn it is to have an event.
+    turn: Cell<usize>,
 }
 
 fn app() -> App {
@@ -99,22 +114,46 @@ fn mark(seq: u64) -> Mark {
 impl Rig {
     /// A log without an event, with a stream to each of `clients`.
     pub(crate) fn new(framing: Framing, clients: impl IntoIterator<Item = impl Take>) -> Self {
+        let follow = |app: &App, jobs: &[JobId]| Source::Log(app.hub().follow(jobs[0], Position::START));
+        Self::with(framing, clients, 1, follow)
+    }
+
+    /// `logs` logs without an event, with a stream of all of them to each of `clients`.
+    pub(crate) fn of_several(clients: impl IntoIterator<Item = impl Take>, logs: u8) -> Self {
+        let follow = |app: &App, jobs: &[JobId]| {
+            let member = |&job: &JobId| Member::open(app.hub(), job.into(), Seen::NOTHING);
+            let members = jobs.iter().map(member).collect();
+            Source::Several(Box::new(Several::of_jobs(app.hub(), ListHash::of_jobs(jobs), members)))
+        };
+        Self::with(Framing::Chunked, clients, logs, follow)
+    }
+
+    fn with(
+        framing: Framing,
+        clients: impl IntoIterator<Item = impl Take>,
+        logs: u8,
+        follow: impl Fn(&App, &[JobId]) -> Source,
+    ) -> Self {
         let still = Builder::new_current_thread().build().unwrap();
         let runtime = Builder::new_current_thread().enable_time().build().unwrap();
         let mut streams = JoinSet::new();
         let here = still.enter();
         let app = app();
-        let job = JobId::new(Timestamp::from_millis(1), [1; 10], Partition(0));
-        let (log, first) = begun(app.hub(), job.into());
+        let jobs: Vec<_> =
+            (0..logs).map(|n| JobId::new(Timestamp::from_millis(1), [n; 10], Partition(0))).collect();
+        let begin = |&job: &JobId| {
+            let (sink, first) = begun(app.hub(), job.into());
+            (Heard { sink, seq: Cell::new(0) }, first)
+        };
+        let (logs, first): (Vec<_>, Vec<_>) = jobs.iter().map(begin).unzip();
         let (parts, ()) = Response::new(()).into_parts();
         for client in clients {
-            let source = Source::Log(app.hub().follow(job, Position::START));
-            let stream = EventStream::new(app.clone(), None, source, as_it_is);
+            let stream = EventStream::new(app.clone(), None, follow(&app, &jobs), as_it_is);
             let stream = BareStream::new(socket(Silent(client)), framing, &parts, stream, Duration::ZERO);
             streams.spawn_on(async move { stream.await.unwrap() }, runtime.handle());
         }
         drop((first, here));
-        Self { _still: still, runtime, streams, log, seq: Cell::new(0) }
+        Self { _still: still, runtime, streams, logs, turn: Cell::new(0) }
     }
 
     /// How many streams there are.
@@ -122,22 +161,25 @@ impl Rig {
         self.streams.len()
     }
 
-    /// The next events, as they are published, each with so many bytes of JSON.
-    pub(crate) fn events(&self, sizes: impl IntoIterator<Item = usize>) -> Vec<Bytes> {
+    /// The next events, each with so many bytes of JSON, of the logs in turn.
+    pub(crate) fn events(&self, sizes: impl IntoIterator<Item = usize>) -> Vec<Event> {
         let event = |size: usize| {
-            let seq = self.seq.get() + 1;
-            self.seq.set(seq);
+            let log = self.turn.get();
+            self.turn.set((log + 1) % self.logs.len());
+            let seq = self.logs[log].seq.get() + 1;
+            self.logs[log].seq.set(seq);
             let json = "x".repeat(size.saturating_sub(2));
-            format!("{seq} {} {} progress \"{json}\"", mark(seq), mark(seq - 1)).into()
+            let entry = format!("{seq} {} {} progress \"{json}\"", mark(seq), mark(seq - 1)).into();
+            Event { log, entry }
         };
         sizes.into_iter().map(event).collect()
     }
 
-    /// The log hears `events`, all before any stream does anything; then the streams run until `done`.
-    pub(crate) fn hear(&self, events: &[Bytes], done: impl Fn() -> bool) {
+    /// The logs hear `events`, all before any stream does anything; then the streams run until `done`.
+    pub(crate) fn hear(&self, events: &[Event], done: impl Fn() -> bool) {
         self.runtime.block_on(async {
             for event in events {
-                self.log.entry(event.clone());
+                self.logs[event.log].sink.entry(event.entry.clone());
             }
             while !done() {
                 yield_now().await;

@@ -5,7 +5,9 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::BytesMut;
 use sha2::{Digest, Sha256};
+use smallvec::SmallVec;
 
 use crate::cursor::BadCursor;
 use crate::{Cursor, JobId, Mark};
@@ -50,19 +52,47 @@ impl Seen {
     pub const NOTHING: Self = Self::UpTo(Cursor::START);
 }
 
-/// The id of a frame after which the stream has told `seen` of its logs.
-pub fn encode(list: ListHash, seen: impl IntoIterator<Item = Seen>) -> String {
-    let mut bytes = list.0.to_vec();
-    for seen in seen {
-        match seen {
-            Seen::Gone => bytes.push(0),
-            Seen::UpTo(cursor) => {
-                put_varint(&mut bytes, cursor.seq.saturating_add(1));
-                bytes.extend(cursor.mark.to_bytes());
+/// What the id of a stream of a hundred logs takes, or of 64 partitions, without memory of its own.
+type IdBytes = SmallVec<[u8; 1536]>;
+
+/// The id of a frame, before it is text.
+#[derive(Clone, Debug)]
+pub struct Id(IdBytes);
+
+impl Id {
+    /// Of a frame after which the stream has told `seen` of its logs.
+    pub fn new(list: ListHash, seen: impl IntoIterator<Item = Seen>) -> Self {
+        let mut bytes = IdBytes::from_slice(&list.0);
+        for seen in seen {
+            match seen {
+                Seen::Gone => bytes.push(0),
+                Seen::UpTo(cursor) => {
+                    put_varint(&mut bytes, cursor.seq.saturating_add(1));
+                    bytes.extend_from_slice(&cursor.mark.to_bytes());
+                }
             }
         }
+        Self(bytes)
     }
-    URL_SAFE_NO_PAD.encode(bytes)
+
+    /// How many bytes its text has.
+    #[allow(clippy::len_without_is_empty, reason = "it is never empty")]
+    pub fn len(&self) -> usize {
+        (4 * self.0.len()).div_ceil(3)
+    }
+
+    /// Adds its text to `out`; in the memory that `out` has, if that is enough.
+    pub fn put(&self, out: &mut BytesMut) {
+        let begin = out.len();
+        out.resize(begin + self.len(), 0);
+        // There is room for exactly that.
+        let _ = URL_SAFE_NO_PAD.encode_slice(&self.0, &mut out[begin..]);
+    }
+}
+
+/// The id of a frame after which the stream has told `seen` of its logs.
+pub fn encode(list: ListHash, seen: impl IntoIterator<Item = Seen>) -> String {
+    URL_SAFE_NO_PAD.encode(Id::new(list, seen).0)
 }
 
 /// What a stream had told of each of its logs when it wrote the id `text`. `list` says which logs those are if there are so many,
@@ -85,7 +115,7 @@ pub fn decode(text: &str, list: impl FnOnce(usize) -> Option<ListHash>) -> Resul
     if list(seen.len()) == Some(ListHash(*hash)) { Ok(seen) } else { Err(BadCursor) }
 }
 
-fn put_varint(out: &mut Vec<u8>, mut number: u64) {
+fn put_varint(out: &mut IdBytes, mut number: u64) {
     while number >= 0x80 {
         #[expect(clippy::cast_possible_truncation, reason = "the low seven bits")]
         out.push(number as u8 | 0x80);
@@ -129,7 +159,12 @@ mod tests {
         #[test]
         fn what_is_written_is_read(all in prop::collection::vec(seen(), 0..100)) {
             let list = ListHash::of_feed(all.len());
-            prop_assert_eq!(decode(&encode(list, all.iter().copied()), |_| Some(list)), Ok(all));
+            let text = encode(list, all.iter().copied());
+            let id = Id::new(list, all.iter().copied());
+            let mut put = BytesMut::from("id: ");
+            id.put(&mut put);
+            prop_assert_eq!((&put[4..], id.len()), (text.as_bytes(), text.len()));
+            prop_assert_eq!(decode(&text, |_| Some(list)), Ok(all));
         }
 
         #[test]

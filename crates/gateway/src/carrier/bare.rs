@@ -337,9 +337,9 @@ mod tests {
             let events = rig.events(sizes);
             for event in &events {
                 let [seq, mark, _, name, json] =
-                    std::str::from_utf8(event).unwrap().splitn(5, ' ').collect::<Vec<_>>()[..]
+                    std::str::from_utf8(&event.entry).unwrap().splitn(5, ' ').collect::<Vec<_>>()[..]
                 else {
-                    panic!("{event:?}")
+                    panic!("{:?}", event.entry)
                 };
                 truth.extend(format!("event: {name}\ndata: {json}\nid: {seq}-{mark}\n\n").bytes());
             }

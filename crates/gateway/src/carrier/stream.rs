@@ -234,12 +234,10 @@ impl EventStream {
                 *this.source = source;
                 Poll::Ready(any)
             }
-            Source::Several(several) => match several.poll_next(cx) {
+            Source::Several(several) => match several.poll_next(cx, out) {
                 Poll::Pending => Poll::Pending,
-                Poll::Ready(Some(pieces)) => {
-                    // A frame is two pieces: what all streams share, and the stream's own id.
-                    sent.inc_by(pieces.len() as u64 / 2);
-                    out.extend(pieces);
+                Poll::Ready(Some(frames)) => {
+                    sent.inc_by(frames);
                     Poll::Ready(true)
                 }
                 Poll::Ready(None) => {

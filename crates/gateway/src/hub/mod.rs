@@ -12,6 +12,7 @@ mod core;
 mod follow;
 mod frame;
 mod held;
+mod id_lines;
 mod keep;
 mod logs;
 mod node;
@@ -26,6 +27,7 @@ mod several;
 #[cfg(test)]
 mod sim;
 mod streams;
+mod wakes;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;

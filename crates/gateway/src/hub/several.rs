@@ -4,20 +4,16 @@
 //! stream is in all of its logs.
 
 use std::collections::VecDeque;
-use std::future::Future;
-use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
-use model::several::{ListHash, Seen, encode};
+use model::several::{Id, ListHash, Seen};
 use model::{JobId, LogId, Owner, Partition, Position};
-use pin_project_lite::pin_project;
-use tokio::sync::futures::OwnedNotified;
 
 use super::follow::{Follow, Next, WaitFor};
+use super::id_lines::IdLines;
+use super::wakes::{Place, Wakes};
 use super::{Hub, frame};
 
 /// One of the logs of a stream.
@@ -26,6 +22,10 @@ pub(crate) struct Member {
     seen: Seen,
     /// `None` when nothing of it will follow.
     follow: Option<Follow>,
+    /// Where it waits, once it has waited.
+    place: Option<Place>,
+    /// What it waits for is a read.
+    reads: bool,
 }
 
 impl Member {
@@ -35,7 +35,7 @@ impl Member {
             Seen::Gone => None,
             Seen::UpTo(cursor) => Some(hub.follow(log.clone(), Position::from(cursor))),
         };
-        Self { log, seen, follow }
+        Self { log, seen, follow, place: None, reads: false }
     }
 
     /// The same, of a job that is cancelled when nobody has followed it for `within`.
@@ -45,13 +45,13 @@ impl Member {
 
     /// A log of which `seen` was told, and nothing more will be.
     pub(crate) fn over(log: LogId, seen: Seen) -> Self {
-        Self { log, seen, follow: None }
+        Self { log, seen, follow: None, place: None, reads: false }
     }
 }
 
 /// What the logs of a stream are.
 enum Of {
-    Jobs(ListHash),
+    Jobs,
     /// An owner's feed: partitions may be added, and it never ends. `seen` was told of the first ones before; there may be fewer
     /// as far as this node has heard.
     Feed {
@@ -60,128 +60,121 @@ enum Of {
     },
 }
 
+/// What wakes a stream: the member of this index, or that partitions may have been added.
+type Key = Option<usize>;
+
 /// One follower of several logs.
 pub(crate) struct Several {
     hub: Hub,
     of: Of,
+    list: ListHash,
     members: Vec<Member>,
     /// The members that may have something.
     ready: VecDeque<usize>,
-    waiting: FuturesUnordered<Waiting>,
-}
-
-pin_project! {
-    /// Completes with its member's index, or without one when partitions may have been added.
-    struct Waiting {
-        member: Option<usize>,
-        reads: bool,
-        #[pin]
-        woken: OwnedNotified,
-    }
-}
-
-impl Future for Waiting {
-    type Output = Option<usize>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<usize>> {
-        let this = self.project();
-        this.woken.poll(cx).map(|()| *this.member)
-    }
+    wakes: Wakes<Key>,
+    growth: Option<Place>,
+    ids: IdLines,
 }
 
 impl Several {
     /// A follower of `members`, whose cursors are those of `list`.
     pub(crate) fn of_jobs(hub: &Hub, list: ListHash, members: Vec<Member>) -> Self {
-        Self::of(hub, Of::Jobs(list), members)
+        Self::of(hub, Of::Jobs, list, members)
     }
 
     /// A follower of the feed of `owner`, of whose first partitions `seen` was told; the others start at their beginning.
     pub(crate) fn of_feed(hub: &Hub, owner: Owner, seen: Vec<Seen>) -> Self {
-        let mut feed = Self::of(hub, Of::Feed { owner, seen }, Vec::new());
+        let list = ListHash::of_feed(seen.len());
+        let mut feed = Self::of(hub, Of::Feed { owner, seen }, list, Vec::new());
         feed.add_partitions();
         feed
     }
 
-    fn of(hub: &Hub, of: Of, members: Vec<Member>) -> Self {
+    fn of(hub: &Hub, of: Of, list: ListHash, members: Vec<Member>) -> Self {
         let ready = (0..members.len()).collect();
-        Self { hub: hub.clone(), of, members, ready, waiting: FuturesUnordered::new() }
+        let (wakes, ids) = (Wakes::new(), IdLines::new());
+        Self { hub: hub.clone(), of, list, members, ready, wakes, growth: None, ids }
     }
 
-    /// What follows next: frames of two pieces each, to write in this order; at least one. `None` if nothing will follow.
-    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Vec<Bytes>>> {
+    /// Adds to `out` what follows next: frames of two pieces each, to write in this order; at least one. How many frames; `None` if
+    /// nothing will follow.
+    pub(crate) fn poll_next(&mut self, cx: &Context<'_>, out: &mut impl Extend<Bytes>) -> Poll<Option<u64>> {
         loop {
-            while let Poll::Ready(Some(woken)) = self.waiting.poll_next_unpin(cx) {
+            while let Poll::Ready(woken) = self.wakes.poll_next(cx) {
                 match woken {
                     Some(member) => self.ready.push_back(member),
                     None => self.add_partitions(),
                 }
             }
             let Some(member) = self.ready.pop_front() else {
-                let over = matches!(self.of, Of::Jobs(_)) && self.waiting.is_empty();
+                let goes_on = self.members.iter().any(|member| member.follow.is_some());
+                let over = matches!(self.of, Of::Jobs) && !goes_on;
                 return if over { Poll::Ready(None) } else { Poll::Pending };
             };
-            let pieces = self.take(member);
-            if !pieces.is_empty() {
-                return Poll::Ready(Some(pieces));
+            let frames = self.take(member, out);
+            if frames > 0 {
+                return Poll::Ready(Some(frames));
             }
         }
     }
 
     /// Whether one of the logs is being read for it.
     pub(crate) fn reads(&self) -> bool {
-        Pin::new(&self.waiting).iter_pin_ref().any(|waiting| waiting.reads)
+        self.members.iter().any(|member| member.reads)
     }
 
-    /// What member `index` has; it is asked again when it may have more.
-    fn take(&mut self, index: usize) -> Vec<Bytes> {
-        let mut pieces = Vec::new();
-        let Some(Member { log, seen, follow }) = self.members.get_mut(index) else { return pieces };
-        let Some(next) = follow.as_mut().map(Follow::next) else { return pieces };
+    /// Adds to `out` what member `index` has, and says how many frames that are; it is asked again when it may have more.
+    fn take(&mut self, index: usize, out: &mut impl Extend<Bytes>) -> u64 {
+        let Some(member) = self.members.get_mut(index) else { return 0 };
+        member.reads = false;
+        let Some(next) = member.follow.as_mut().map(Follow::next) else { return 0 };
+        let mut count = 0;
         match next {
             Next::Frames(frames) => {
                 self.ready.push_back(index);
                 for told in frames {
                     self.members[index].seen = Seen::UpTo(told.after);
                     if !told.bytes.is_empty() {
-                        pieces.push(frame::without_id(&told.bytes, told.after));
-                        pieces.push(frame::id_lines(&self.id()));
+                        out.extend([frame::without_id(&told.bytes, told.after), self.id_lines()]);
+                        count += 1;
                     }
                 }
             }
             Next::Wait(woken, wait) => {
-                let reads = wait == WaitFor::Read;
-                self.waiting.push(Waiting { member: Some(index), reads, woken });
+                member.reads = wait == WaitFor::Read;
+                let place = member.place.get_or_insert_with(|| self.wakes.place(Some(index)));
+                if place.wait_for(woken).is_ready() {
+                    self.ready.push_back(index);
+                }
             }
-            Next::End => *follow = None,
+            Next::End => member.follow = None,
             Next::Gone => {
-                (*seen, *follow) = (Seen::Gone, None);
-                if let LogId::Job(job) = *log {
-                    pieces.extend([gone(job), frame::id_lines(&self.id())]);
+                (member.seen, member.follow) = (Seen::Gone, None);
+                if let LogId::Job(job) = member.log {
+                    out.extend([gone(job), self.id_lines()]);
+                    count += 1;
                 }
             }
         }
-        pieces
+        count
     }
 
-    /// The id of a frame that is told now.
-    fn id(&self) -> String {
+    /// The last lines of a frame that is told now.
+    fn id_lines(&mut self) -> Bytes {
         let told = self.members.iter().map(|member| member.seen);
-        match &self.of {
-            Of::Jobs(list) => encode(*list, told),
-            Of::Feed { seen, .. } => {
-                let unheard_of = seen.iter().skip(self.members.len()).copied();
-                let count = seen.len().max(self.members.len());
-                encode(ListHash::of_feed(count), told.chain(unheard_of))
-            }
-        }
+        let unheard_of: &[Seen] = match &self.of {
+            Of::Jobs => &[],
+            Of::Feed { seen, .. } => seen.get(self.members.len()..).unwrap_or_default(),
+        };
+        self.ids.of(&Id::new(self.list, told.chain(unheard_of.iter().copied())))
     }
 
     /// Follows the partitions that there are and that aren't followed yet.
     fn add_partitions(&mut self) {
         let Of::Feed { owner, seen } = &self.of else { return };
         // Before the count is looked at, so that no growth is missed.
-        let woken = self.hub.partitions_may_grow();
-        self.waiting.push(Waiting { member: None, reads: false, woken });
+        let growth = self.growth.get_or_insert_with(|| self.wakes.place(None));
+        while growth.wait_for(self.hub.partitions_may_grow()).is_ready() {}
         for partition in (0..self.hub.partitions()).skip(self.members.len()) {
             let index = self.members.len();
             let seen = seen.get(index).copied().unwrap_or(Seen::NOTHING);
@@ -189,6 +182,7 @@ impl Several {
             self.members.push(Member::open(&self.hub, log, seen));
             self.ready.push_back(index);
         }
+        self.list = ListHash::of_feed(seen.len().max(self.members.len()));
     }
 }
 

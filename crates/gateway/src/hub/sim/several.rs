@@ -268,15 +268,16 @@ impl World {
         if self.over {
             return;
         }
-        let pieces = match self.stream.poll_next(&mut Context::from_waker(Waker::noop())) {
+        let mut pieces = Vec::new();
+        match self.stream.poll_next(&Context::from_waker(Waker::noop()), &mut pieces) {
             Poll::Pending => return,
             Poll::Ready(None) => {
                 self.over = true;
                 assert!(self.parts.iter().all(Part::is_over), "ends too soon");
                 return;
             }
-            Poll::Ready(Some(pieces)) => pieces,
-        };
+            Poll::Ready(Some(frames)) => assert_eq!(2 * frames as usize, pieces.len()),
+        }
         for frame in pieces.chunks(2) {
             let [head, id] = frame else { panic!("{pieces:?}") };
             let id = std::str::from_utf8(id).unwrap().strip_prefix("id: ").unwrap().trim_end().to_owned();
