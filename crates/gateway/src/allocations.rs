@@ -23,7 +23,7 @@ impl Take for Client {
     fn take(&mut self, _: &mut Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<usize> {
         for piece in pieces {
             let text = std::str::from_utf8(piece).unwrap_or_default();
-            self.0.fetch_add(text.matches("\nid: ").count(), Ordering::Relaxed);
+            self.0.fetch_add(text.matches("id: ").count(), Ordering::Relaxed);
         }
         Poll::Ready(pieces.iter().map(|piece| piece.len()).sum())
     }
