@@ -1,6 +1,7 @@
 //! One connection through the proxy.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -12,6 +13,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use super::hold::Judged;
 use super::resp::Framer;
 use super::rules::{Rules, Verdict};
 use super::{Shared, State};
@@ -23,7 +25,8 @@ const FAREWELL: Duration = Duration::from_secs(1);
 pub(super) async fn run(client: TcpStream, mut state: watch::Receiver<State>, shared: Arc<Shared>) {
     let _counted = Counted::new(&shared.open);
     let epoch = state.borrow_and_update().epoch;
-    let mut gate = Gate(state.clone());
+    let Ok(peer) = client.peer_addr() else { return };
+    let mut gate = Gate::new(state.clone(), peer);
     tokio::select! {
         // Either side's error ends the connection; the other side sees that it is closed.
         _ = serve(client, &mut gate, &shared) => {}
@@ -38,7 +41,7 @@ async fn serve(client: TcpStream, gate: &mut Gate, shared: &Shared) -> io::Resul
     server.set_nodelay(true)?;
     let (mut from_client, mut to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    let mut gate_up = Gate(gate.0.clone());
+    let mut gate_up = Gate::new(gate.state.clone(), gate.peer);
     tokio::select! {
         error = commands(&mut from_client, to_server, &mut gate_up) => return error,
         over = replies(from_server, &mut to_client, gate, &shared.rules) => over?,
@@ -136,12 +139,21 @@ impl Cutter {
 }
 
 /// Lets through while nothing is held.
-struct Gate(watch::Receiver<State>);
+struct Gate {
+    state: watch::Receiver<State>,
+    peer: SocketAddr,
+    judged: Judged,
+}
 
 impl Gate {
+    fn new(state: watch::Receiver<State>, peer: SocketAddr) -> Self {
+        Self { state, peer, judged: Judged::new(peer) }
+    }
+
     async fn pass(&mut self) {
+        let Self { state, judged, .. } = self;
         // An error means that the proxy is gone; its drop ends this task too.
-        let _ = self.0.wait_for(|state| !state.held).await;
+        let _ = state.wait_for(|state| !state.held && !judged.is_held_by(&state.holds)).await;
     }
 }
 
