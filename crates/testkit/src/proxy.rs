@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! client ── 127.0.0.1:PORT ── Proxy ── server
-//!              pass · refuse · blackhole · cut
+//!              pass · pass_new · refuse · blackhole · cut
 //!              close_every_nth_reply · drop_messages   (where the server speaks RESP)
 //! ```
 //!
@@ -63,6 +63,8 @@ struct State {
     held: bool,
     /// A connection that began in an earlier epoch is closed.
     epoch: u64,
+    /// Through a connection that began in an earlier era nothing passes any more.
+    era: u64,
 }
 
 impl Proxy {
@@ -84,7 +86,7 @@ impl Proxy {
             address,
             listener: Mutex::new(Some(listen(address))),
             reopened: Notify::new(),
-            state: watch::Sender::new(State { held: false, epoch: 0 }),
+            state: watch::Sender::new(State { held: false, epoch: 0, era: 0 }),
             rules: Rules::default(),
             accepted: AtomicUsize::new(0),
             open: AtomicUsize::new(0),
@@ -110,11 +112,19 @@ impl Proxy {
         self.open_with(|state| state.held = false);
     }
 
+    /// Passes what comes on new connections. Through those that are open nothing passes any more, not even an end, as
+    /// where a machine lost its power and is there again: it knows nothing of them, and the network lost what it said to that.
+    pub fn pass_new(&self) {
+        self.open_with(|state| *state = State { held: false, era: state.era + 1, ..*state });
+    }
+
     /// Closes all connections, and refuses new ones as a host does on which nothing listens.
     pub fn refuse(&self) {
         let mut listener = self.shared.listener.lock();
         *listener = None;
-        self.shared.state.send_modify(|state| *state = State { held: false, epoch: state.epoch + 1 });
+        self.shared
+            .state
+            .send_modify(|state| *state = State { held: false, epoch: state.epoch + 1, ..*state });
     }
 
     /// Keeps connections open and accepts new ones, but passes nothing in either direction, not even an end, as a
@@ -125,7 +135,7 @@ impl Proxy {
 
     /// Closes all connections once; new ones pass. Rules stay.
     pub fn cut(&self) {
-        self.open_with(|state| *state = State { held: false, epoch: state.epoch + 1 });
+        self.open_with(|state| *state = State { held: false, epoch: state.epoch + 1, ..*state });
     }
 
     /// From now on, in place of every `n`-th reply of the server, closes the connection on which it would have
@@ -183,9 +193,9 @@ async fn accept_all(shared: Arc<Shared>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            (client, state) = shared.accept() => {
+            (client, began, state) = shared.accept() => {
                 shared.accepted.fetch_add(1, Ordering::SeqCst);
-                connections.spawn(connection::run(client, state, Arc::clone(&shared)));
+                connections.spawn(connection::run(client, began, state, Arc::clone(&shared)));
             }
             Some(_over) = connections.join_next() => {}
         }
@@ -193,14 +203,16 @@ async fn accept_all(shared: Arc<Shared>) {
 }
 
 impl Shared {
-    /// The next connection, and its view of the state, in whose epoch it began.
-    async fn accept(&self) -> (TcpStream, watch::Receiver<State>) {
+    /// The next connection, the state in whose epoch and era it began, and its view of it.
+    async fn accept(&self) -> (TcpStream, State, watch::Receiver<State>) {
         loop {
             let accepted = poll_fn(|cx| {
                 // Under the lock, so that a `refuse` comes wholly before or wholly after.
                 let listener = self.listener.lock();
                 let Some(listener) = listener.as_ref() else { return Poll::Pending };
-                listener.poll_accept(cx).map_ok(|(client, _)| (client, self.state.subscribe()))
+                listener
+                    .poll_accept(cx)
+                    .map_ok(|(client, _)| (client, *self.state.borrow(), self.state.subscribe()))
             });
             tokio::select! {
                 accepted = accepted => match accepted {

@@ -122,6 +122,25 @@ async fn a_black_hole_keeps_connections_and_passes_nothing() {
 }
 
 #[tokio::test]
+async fn what_was_open_is_held_for_ever_when_only_new_connections_pass() {
+    let (server, proxy) = start().await;
+    let mut client = Client::connect(&proxy).await;
+    assert_eq!(client.ask("PING\r\n").await.unwrap(), "+PONG\r\n");
+    proxy.blackhole();
+    let mut late = Client::connect(&proxy).await;
+    server.restart().await;
+    eventually(LONG, "the late one is there", async || proxy.connections() == 2).await;
+    proxy.pass_new();
+    assert_eq!(Client::connect(&proxy).await.ask("PING\r\n").await.unwrap(), "+PONG\r\n");
+    client.send("PING\r\n").await;
+    late.send("PING\r\n").await;
+    assert!(client.hears_nothing().await, "not even that its server is gone");
+    assert!(late.hears_nothing().await);
+    proxy.cut();
+    assert_eq!((client.frame().await, late.frame().await), (None, None));
+}
+
+#[tokio::test]
 async fn cuts_once() {
     let (_server, proxy) = start().await;
     let mut client = Client::connect(&proxy).await;
