@@ -98,6 +98,14 @@ fn mark(seq: u64) -> Mark {
 impl Rig {
     /// A log without an event, with a stream to each of `clients`.
     pub(crate) fn new(clients: impl IntoIterator<Item = impl Take>) -> Self {
+        Self::on(clients.into_iter().map(Silent))
+    }
+
+    /// A log without an event, with a stream on each of `sockets`.
+    pub(crate) fn on<T>(sockets: impl IntoIterator<Item = T>) -> Self
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let still = Builder::new_current_thread().build().unwrap();
         let runtime = Builder::new_current_thread().enable_time().build().unwrap();
         let mut streams = JoinSet::new();
@@ -106,10 +114,10 @@ impl Rig {
         let job = JobId::new(Timestamp::from_millis(1), [1; 10], Partition(0));
         let (log, first) = begun(app.hub(), job.into());
         let (parts, ()) = Response::new(()).into_parts();
-        for client in clients {
+        for io in sockets {
             let source = Source::Log(app.hub().follow(job, Position::START));
             let stream = EventStream::new(app.clone(), None, source, as_it_is);
-            let stream = BareStream::new(socket(Silent(client)), &parts, stream, Duration::ZERO);
+            let stream = BareStream::new(socket(io), &parts, stream, Duration::ZERO);
             streams.spawn_on(async move { stream.await.unwrap() }, runtime.handle());
         }
         drop((first, here));
