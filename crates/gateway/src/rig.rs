@@ -98,7 +98,19 @@ fn mark(seq: u64) -> Mark {
 
 impl Rig {
     /// A log without an event, with a stream to each of `clients`.
+<<<<<<< HEAD
     pub(crate) fn new(framing: Framing, clients: impl IntoIterator<Item = impl Take>) -> Self {
+=======
+    pub(crate) fn new(clients: impl IntoIterator<Item = impl Take>) -> Self {
+        Self::on(clients.into_iter().map(Silent))
+    }
+
+    /// A log without an event, with a stream on each of `sockets`.
+    pub(crate) fn on<T>(sockets: impl IntoIterator<Item = T>) -> Self
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+>>>>>>> 80447079d9a2502f29757035df6d4150b93e1bec
         let still = Builder::new_current_thread().build().unwrap();
         let runtime = Builder::new_current_thread().enable_time().build().unwrap();
         let mut streams = JoinSet::new();
@@ -107,10 +119,14 @@ impl Rig {
         let job = JobId::new(Timestamp::from_millis(1), [1; 10], Partition(0));
         let (log, first) = begun(app.hub(), job.into());
         let (parts, ()) = Response::new(()).into_parts();
-        for client in clients {
+        for io in sockets {
             let source = Source::Log(app.hub().follow(job, Position::START));
             let stream = EventStream::new(app.clone(), None, source, as_it_is);
+<<<<<<< HEAD
             let stream = BareStream::new(socket(Silent(client)), framing, &parts, stream, Duration::ZERO);
+=======
+            let stream = BareStream::new(socket(io), &parts, stream, Duration::ZERO);
+>>>>>>> 80447079d9a2502f29757035df6d4150b93e1bec
             streams.spawn_on(async move { stream.await.unwrap() }, runtime.handle());
         }
         drop((first, here));

@@ -2,7 +2,11 @@
 //!
 //! ```text
 //! client ── 127.0.0.1:PORT ── Proxy ── server
+<<<<<<< HEAD
 //!              pass · refuse · blackhole · cut · hold_clients
+=======
+//!              pass · pass_new · refuse · blackhole · cut
+>>>>>>> 80447079d9a2502f29757035df6d4150b93e1bec
 //!              close_every_nth_reply · drop_messages   (where the server speaks RESP)
 //! ```
 //!
@@ -70,6 +74,8 @@ struct State {
     holds: Vec<Hold>,
     /// A connection that began in an earlier epoch is closed.
     epoch: u64,
+    /// Through a connection that began in an earlier era nothing passes any more.
+    era: u64,
 }
 
 impl State {
@@ -99,7 +105,11 @@ impl Proxy {
             address,
             listener: Mutex::new(Some(listen(address))),
             reopened: Notify::new(),
+<<<<<<< HEAD
             state: watch::Sender::new(State { held: false, holds: Vec::new(), epoch: 0 }),
+=======
+            state: watch::Sender::new(State { held: false, epoch: 0, era: 0 }),
+>>>>>>> 80447079d9a2502f29757035df6d4150b93e1bec
             rules: Rules::default(),
             next_hold: AtomicU64::new(0),
             accepted: AtomicUsize::new(0),
@@ -131,11 +141,23 @@ impl Proxy {
         self.open_with(|state| state.held = false);
     }
 
+    /// Passes what comes on new connections. Through those that are open nothing passes any more, not even an end, as
+    /// where a machine lost its power and is there again: it knows nothing of them, and the network lost what it said to that.
+    pub fn pass_new(&self) {
+        self.open_with(|state| *state = State { held: false, era: state.era + 1, ..*state });
+    }
+
     /// Closes all connections, and refuses new ones as a host does on which nothing listens.
     pub fn refuse(&self) {
         let mut listener = self.shared.listener.lock();
         *listener = None;
+<<<<<<< HEAD
         self.shared.state.send_modify(State::begin_anew);
+=======
+        self.shared
+            .state
+            .send_modify(|state| *state = State { held: false, epoch: state.epoch + 1, ..*state });
+>>>>>>> 80447079d9a2502f29757035df6d4150b93e1bec
     }
 
     /// Keeps connections open and accepts new ones, but passes nothing in either direction, not even an end, as a
@@ -155,7 +177,11 @@ impl Proxy {
 
     /// Closes all connections once; new ones pass. Rules stay.
     pub fn cut(&self) {
+<<<<<<< HEAD
         self.open_with(State::begin_anew);
+=======
+        self.open_with(|state| *state = State { held: false, epoch: state.epoch + 1, ..*state });
+>>>>>>> 80447079d9a2502f29757035df6d4150b93e1bec
     }
 
     /// From now on, in place of every `n`-th reply of the server, closes the connection on which it would have
@@ -213,9 +239,9 @@ async fn accept_all(shared: Arc<Shared>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            (client, state) = shared.accept() => {
+            (client, began, state) = shared.accept() => {
                 shared.accepted.fetch_add(1, Ordering::SeqCst);
-                connections.spawn(connection::run(client, state, Arc::clone(&shared)));
+                connections.spawn(connection::run(client, began, state, Arc::clone(&shared)));
             }
             Some(_over) = connections.join_next() => {}
         }
@@ -223,14 +249,16 @@ async fn accept_all(shared: Arc<Shared>) {
 }
 
 impl Shared {
-    /// The next connection, and its view of the state, in whose epoch it began.
-    async fn accept(&self) -> (TcpStream, watch::Receiver<State>) {
+    /// The next connection, the state in whose epoch and era it began, and its view of it.
+    async fn accept(&self) -> (TcpStream, State, watch::Receiver<State>) {
         loop {
             let accepted = poll_fn(|cx| {
                 // Under the lock, so that a `refuse` comes wholly before or wholly after.
                 let listener = self.listener.lock();
                 let Some(listener) = listener.as_ref() else { return Poll::Pending };
-                listener.poll_accept(cx).map_ok(|(client, _)| (client, self.state.subscribe()))
+                listener
+                    .poll_accept(cx)
+                    .map_ok(|(client, _)| (client, *self.state.borrow(), self.state.subscribe()))
             });
             tokio::select! {
                 accepted = accepted => match accepted {

@@ -123,6 +123,7 @@ async fn a_black_hole_keeps_connections_and_passes_nothing() {
 }
 
 #[tokio::test]
+<<<<<<< HEAD
 async fn some_clients_are_held_and_others_pass() {
     let (_server, proxy) = start().await;
     let mut held = Client::connect(&proxy).await;
@@ -166,6 +167,24 @@ async fn a_client_that_nobody_knows_yet_waits() {
     rule.ask_again();
     assert_eq!(client.frame().await.unwrap(), ":1\r\n");
     assert_eq!(rule.connections(), 0);
+=======
+async fn what_was_open_is_held_for_ever_when_only_new_connections_pass() {
+    let (server, proxy) = start().await;
+    let mut client = Client::connect(&proxy).await;
+    assert_eq!(client.ask("PING\r\n").await.unwrap(), "+PONG\r\n");
+    proxy.blackhole();
+    let mut late = Client::connect(&proxy).await;
+    server.restart().await;
+    eventually(LONG, "the late one is there", async || proxy.connections() == 2).await;
+    proxy.pass_new();
+    assert_eq!(Client::connect(&proxy).await.ask("PING\r\n").await.unwrap(), "+PONG\r\n");
+    client.send("PING\r\n").await;
+    late.send("PING\r\n").await;
+    assert!(client.hears_nothing().await, "not even that its server is gone");
+    assert!(late.hears_nothing().await);
+    proxy.cut();
+    assert_eq!((client.frame().await, late.frame().await), (None, None));
+>>>>>>> 80447079d9a2502f29757035df6d4150b93e1bec
 }
 
 #[tokio::test]

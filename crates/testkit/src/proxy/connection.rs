@@ -22,15 +22,24 @@ use super::{Shared, State};
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Serves one client until either side is done or a new epoch begins.
-pub(super) async fn run(client: TcpStream, mut state: watch::Receiver<State>, shared: Arc<Shared>) {
+pub(super) async fn run(
+    client: TcpStream,
+    began: State,
+    mut state: watch::Receiver<State>,
+    shared: Arc<Shared>,
+) {
     let _counted = Counted::new(&shared.open);
+<<<<<<< HEAD
     let epoch = state.borrow_and_update().epoch;
     let Ok(peer) = client.peer_addr() else { return };
     let mut gate = Gate::new(state.clone(), peer);
+=======
+    let mut gate = Gate { state: state.clone(), era: began.era };
+>>>>>>> 80447079d9a2502f29757035df6d4150b93e1bec
     tokio::select! {
         // Either side's error ends the connection; the other side sees that it is closed.
         _ = serve(client, &mut gate, &shared) => {}
-        _ = state.wait_for(|state| state.epoch != epoch) => {}
+        _ = state.wait_for(|state| state.epoch != began.epoch) => {}
     }
 }
 
@@ -41,7 +50,11 @@ async fn serve(client: TcpStream, gate: &mut Gate, shared: &Shared) -> io::Resul
     server.set_nodelay(true)?;
     let (mut from_client, mut to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
+<<<<<<< HEAD
     let mut gate_up = Gate::new(gate.state.clone(), gate.peer);
+=======
+    let mut gate_up = gate.clone();
+>>>>>>> 80447079d9a2502f29757035df6d4150b93e1bec
     tokio::select! {
         error = commands(&mut from_client, to_server, &mut gate_up) => return error,
         over = replies(from_server, &mut to_client, gate, &shared.rules) => over?,
@@ -138,11 +151,19 @@ impl Cutter {
     }
 }
 
+<<<<<<< HEAD
 /// Lets through while nothing is held.
 struct Gate {
     state: watch::Receiver<State>,
     peer: SocketAddr,
     judged: Judged,
+=======
+/// Lets through while nothing is held, and its connection isn't of an earlier era.
+#[derive(Clone)]
+struct Gate {
+    state: watch::Receiver<State>,
+    era: u64,
+>>>>>>> 80447079d9a2502f29757035df6d4150b93e1bec
 }
 
 impl Gate {
@@ -151,9 +172,15 @@ impl Gate {
     }
 
     async fn pass(&mut self) {
+<<<<<<< HEAD
         let Self { state, judged, .. } = self;
         // An error means that the proxy is gone; its drop ends this task too.
         let _ = state.wait_for(|state| !state.held && !judged.is_held_by(&state.holds)).await;
+=======
+        let era = self.era;
+        // An error means that the proxy is gone; its drop ends this task too.
+        let _ = self.state.wait_for(|state| !state.held && state.era == era).await;
+>>>>>>> 80447079d9a2502f29757035df6d4150b93e1bec
     }
 }
 
