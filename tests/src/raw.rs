@@ -77,7 +77,9 @@ impl RawStream {
         }
         request += "\r\n";
         socket.write_all(request.as_bytes()).await.unwrap();
-        Self::answered(socket, &[]).await
+        let stream = Self::answered(socket, &[]).await;
+        assert_eq!(stream.http, http, "the answer's version is the request's");
+        stream
     }
 
     /// The response that comes on `socket`, of which `read` was received already.

@@ -108,6 +108,7 @@ async fn a_stream_may_be_any_answer_of_a_connection_and_is_its_last(http: Http) 
     worker.complete(Value::Null).await;
     let truth = Behind::of(&system, id).await.frames().await;
     for stream in [&mut third, &mut pipelined, &mut talkative] {
+        assert!(stream.head().starts_with(http.name()), "{}", stream.head());
         assert_eq!(stream.header("connection"), ["close"]);
         stream.events_to_end().await;
         assert!(stream.ended() && stream.body().ends_with(&truth.concat()), "{}", stream.body());
