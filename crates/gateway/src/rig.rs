@@ -98,19 +98,15 @@ fn mark(seq: u64) -> Mark {
 
 impl Rig {
     /// A log without an event, with a stream to each of `clients`.
-<<<<<<< HEAD
     pub(crate) fn new(framing: Framing, clients: impl IntoIterator<Item = impl Take>) -> Self {
-=======
-    pub(crate) fn new(clients: impl IntoIterator<Item = impl Take>) -> Self {
-        Self::on(clients.into_iter().map(Silent))
+        Self::on(framing, clients.into_iter().map(Silent))
     }
 
     /// A log without an event, with a stream on each of `sockets`.
-    pub(crate) fn on<T>(sockets: impl IntoIterator<Item = T>) -> Self
+    pub(crate) fn on<T>(framing: Framing, sockets: impl IntoIterator<Item = T>) -> Self
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
->>>>>>> 80447079d9a2502f29757035df6d4150b93e1bec
         let still = Builder::new_current_thread().build().unwrap();
         let runtime = Builder::new_current_thread().enable_time().build().unwrap();
         let mut streams = JoinSet::new();
@@ -122,11 +118,7 @@ impl Rig {
         for io in sockets {
             let source = Source::Log(app.hub().follow(job, Position::START));
             let stream = EventStream::new(app.clone(), None, source, as_it_is);
-<<<<<<< HEAD
-            let stream = BareStream::new(socket(Silent(client)), framing, &parts, stream, Duration::ZERO);
-=======
-            let stream = BareStream::new(socket(io), &parts, stream, Duration::ZERO);
->>>>>>> 80447079d9a2502f29757035df6d4150b93e1bec
+            let stream = BareStream::new(socket(io), framing, &parts, stream, Duration::ZERO);
             streams.spawn_on(async move { stream.await.unwrap() }, runtime.handle());
         }
         drop((first, here));

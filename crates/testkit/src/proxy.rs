@@ -2,11 +2,7 @@
 //!
 //! ```text
 //! client ── 127.0.0.1:PORT ── Proxy ── server
-<<<<<<< HEAD
-//!              pass · refuse · blackhole · cut · hold_clients
-=======
-//!              pass · pass_new · refuse · blackhole · cut
->>>>>>> 80447079d9a2502f29757035df6d4150b93e1bec
+//!              pass · pass_new · refuse · blackhole · cut · hold_clients
 //!              close_every_nth_reply · drop_messages   (where the server speaks RESP)
 //! ```
 //!
@@ -105,11 +101,7 @@ impl Proxy {
             address,
             listener: Mutex::new(Some(listen(address))),
             reopened: Notify::new(),
-<<<<<<< HEAD
-            state: watch::Sender::new(State { held: false, holds: Vec::new(), epoch: 0 }),
-=======
-            state: watch::Sender::new(State { held: false, epoch: 0, era: 0 }),
->>>>>>> 80447079d9a2502f29757035df6d4150b93e1bec
+            state: watch::Sender::new(State { held: false, holds: Vec::new(), epoch: 0, era: 0 }),
             rules: Rules::default(),
             next_hold: AtomicU64::new(0),
             accepted: AtomicUsize::new(0),
@@ -144,20 +136,14 @@ impl Proxy {
     /// Passes what comes on new connections. Through those that are open nothing passes any more, not even an end, as
     /// where a machine lost its power and is there again: it knows nothing of them, and the network lost what it said to that.
     pub fn pass_new(&self) {
-        self.open_with(|state| *state = State { held: false, era: state.era + 1, ..*state });
+        self.open_with(|state| (state.held, state.era) = (false, state.era + 1));
     }
 
     /// Closes all connections, and refuses new ones as a host does on which nothing listens.
     pub fn refuse(&self) {
         let mut listener = self.shared.listener.lock();
         *listener = None;
-<<<<<<< HEAD
         self.shared.state.send_modify(State::begin_anew);
-=======
-        self.shared
-            .state
-            .send_modify(|state| *state = State { held: false, epoch: state.epoch + 1, ..*state });
->>>>>>> 80447079d9a2502f29757035df6d4150b93e1bec
     }
 
     /// Keeps connections open and accepts new ones, but passes nothing in either direction, not even an end, as a
@@ -177,11 +163,7 @@ impl Proxy {
 
     /// Closes all connections once; new ones pass. Rules stay.
     pub fn cut(&self) {
-<<<<<<< HEAD
         self.open_with(State::begin_anew);
-=======
-        self.open_with(|state| *state = State { held: false, epoch: state.epoch + 1, ..*state });
->>>>>>> 80447079d9a2502f29757035df6d4150b93e1bec
     }
 
     /// From now on, in place of every `n`-th reply of the server, closes the connection on which it would have
@@ -258,7 +240,7 @@ impl Shared {
                 let Some(listener) = listener.as_ref() else { return Poll::Pending };
                 listener
                     .poll_accept(cx)
-                    .map_ok(|(client, _)| (client, *self.state.borrow(), self.state.subscribe()))
+                    .map_ok(|(client, _)| (client, self.state.borrow().clone(), self.state.subscribe()))
             });
             tokio::select! {
                 accepted = accepted => match accepted {

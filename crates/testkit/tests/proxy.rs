@@ -123,7 +123,6 @@ async fn a_black_hole_keeps_connections_and_passes_nothing() {
 }
 
 #[tokio::test]
-<<<<<<< HEAD
 async fn some_clients_are_held_and_others_pass() {
     let (_server, proxy) = start().await;
     let mut held = Client::connect(&proxy).await;
@@ -167,7 +166,9 @@ async fn a_client_that_nobody_knows_yet_waits() {
     rule.ask_again();
     assert_eq!(client.frame().await.unwrap(), ":1\r\n");
     assert_eq!(rule.connections(), 0);
-=======
+}
+
+#[tokio::test]
 async fn what_was_open_is_held_for_ever_when_only_new_connections_pass() {
     let (server, proxy) = start().await;
     let mut client = Client::connect(&proxy).await;
@@ -184,7 +185,6 @@ async fn what_was_open_is_held_for_ever_when_only_new_connections_pass() {
     assert!(late.hears_nothing().await);
     proxy.cut();
     assert_eq!((client.frame().await, late.frame().await), (None, None));
->>>>>>> 80447079d9a2502f29757035df6d4150b93e1bec
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ use tokio_rustls::rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
+use super::framing::Framing;
 use crate::rig::Rig;
 
 const NAME: &str = "jobs.example.com";
@@ -117,7 +118,7 @@ fn frame(event: &Bytes) -> String {
 #[test]
 fn a_stream_is_told_from_its_head_to_an_end_that_is_said() {
     let (ours, theirs) = connected();
-    let rig = Rig::on([ours]);
+    let rig = Rig::on(Framing::Chunked, [ours]);
     let (client, reading) = Client::reads(theirs);
     let mut truth = String::new();
     // What is copied together, what is written as pieces, and what takes many records.
@@ -145,7 +146,7 @@ fn a_stream_is_told_from_its_head_to_an_end_that_is_said() {
 #[test]
 fn a_client_that_says_its_end_is_gone() {
     let (ours, mut theirs) = connected();
-    let rig = Rig::on([ours]);
+    let rig = Rig::on(Framing::Chunked, [ours]);
     let leaving = thread::spawn(move || {
         runtime().block_on(async {
             theirs.write_all(b"what no one reads").await.unwrap();

@@ -1,7 +1,6 @@
 //! One connection through the proxy.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -29,13 +28,8 @@ pub(super) async fn run(
     shared: Arc<Shared>,
 ) {
     let _counted = Counted::new(&shared.open);
-<<<<<<< HEAD
-    let epoch = state.borrow_and_update().epoch;
     let Ok(peer) = client.peer_addr() else { return };
-    let mut gate = Gate::new(state.clone(), peer);
-=======
-    let mut gate = Gate { state: state.clone(), era: began.era };
->>>>>>> 80447079d9a2502f29757035df6d4150b93e1bec
+    let mut gate = Gate { state: state.clone(), era: began.era, judged: Judged::new(peer) };
     tokio::select! {
         // Either side's error ends the connection; the other side sees that it is closed.
         _ = serve(client, &mut gate, &shared) => {}
@@ -50,11 +44,7 @@ async fn serve(client: TcpStream, gate: &mut Gate, shared: &Shared) -> io::Resul
     server.set_nodelay(true)?;
     let (mut from_client, mut to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-<<<<<<< HEAD
-    let mut gate_up = Gate::new(gate.state.clone(), gate.peer);
-=======
     let mut gate_up = gate.clone();
->>>>>>> 80447079d9a2502f29757035df6d4150b93e1bec
     tokio::select! {
         error = commands(&mut from_client, to_server, &mut gate_up) => return error,
         over = replies(from_server, &mut to_client, gate, &shared.rules) => over?,
@@ -151,36 +141,20 @@ impl Cutter {
     }
 }
 
-<<<<<<< HEAD
-/// Lets through while nothing is held.
-struct Gate {
-    state: watch::Receiver<State>,
-    peer: SocketAddr,
-    judged: Judged,
-=======
 /// Lets through while nothing is held, and its connection isn't of an earlier era.
 #[derive(Clone)]
 struct Gate {
     state: watch::Receiver<State>,
     era: u64,
->>>>>>> 80447079d9a2502f29757035df6d4150b93e1bec
+    judged: Judged,
 }
 
 impl Gate {
-    fn new(state: watch::Receiver<State>, peer: SocketAddr) -> Self {
-        Self { state, peer, judged: Judged::new(peer) }
-    }
-
     async fn pass(&mut self) {
-<<<<<<< HEAD
-        let Self { state, judged, .. } = self;
+        let Self { state, era, judged } = self;
         // An error means that the proxy is gone; its drop ends this task too.
-        let _ = state.wait_for(|state| !state.held && !judged.is_held_by(&state.holds)).await;
-=======
-        let era = self.era;
-        // An error means that the proxy is gone; its drop ends this task too.
-        let _ = self.state.wait_for(|state| !state.held && state.era == era).await;
->>>>>>> 80447079d9a2502f29757035df6d4150b93e1bec
+        let passes = |state: &State| !state.held && state.era == *era && !judged.is_held_by(&state.holds);
+        let _ = state.wait_for(passes).await;
     }
 }
 

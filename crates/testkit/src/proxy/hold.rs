@@ -39,6 +39,7 @@ impl fmt::Debug for Hold {
 }
 
 /// What a connection knows of the rules: each is asked until it knows.
+#[derive(Clone)]
 pub(super) struct Judged {
     client: SocketAddr,
     /// By the numbers of the rules.
