@@ -43,6 +43,8 @@ pub struct RawStream {
     /// How much of `wire` was decoded.
     decoded: usize,
     body: Vec<u8>,
+    /// Where each chunk of `body` ends.
+    chunks: Vec<usize>,
     ended: bool,
     /// How much of `body` the parser has.
     parsed: usize,
@@ -98,6 +100,7 @@ impl RawStream {
             wire: body.to_vec(),
             decoded: 0,
             body: Vec::new(),
+            chunks: Vec::new(),
             ended: false,
             parsed: 0,
             parser: Parser::new(""),
@@ -143,6 +146,12 @@ impl RawStream {
         let text = text.map_or("", |chunk| chunk.valid());
         assert!(self.body.len() < text.len() + 4, "the body is text");
         text
+    }
+
+    /// The body as far as it was read, in the chunks in which it came: each is one write of the server, or a part of one.
+    pub fn chunks(&self) -> Vec<&str> {
+        let starts = std::iter::once(&0).chain(&self.chunks);
+        starts.zip(&self.chunks).map(|(&from, &to)| &self.body()[from..to]).collect()
     }
 
     /// Whether the body's end has come: its last chunk, or the connection's end in order where it has no chunks.
@@ -226,6 +235,9 @@ impl RawStream {
         let Some(chunk) = rest.get(line + 2..line + 2 + size + 2) else { return false };
         assert_eq!(&chunk[size..], b"\r\n", "a chunk ends with its line");
         self.body.extend_from_slice(&chunk[..size]);
+        if size > 0 {
+            self.chunks.push(self.body.len());
+        }
         self.ended |= size == 0;
         self.decoded += line + 2 + size + 2;
         !self.ended

@@ -147,7 +147,8 @@ async fn silent() {
     scene.end().await;
 }
 
-/// The server's machine lost its power: no end of the connection ever came, and another process is there now.
+/// The server's machine lost its power: no end of the connection ever came, and another process is there now. Only who notices
+/// the silence by itself hears of anything again.
 #[tokio::test]
 async fn half_open() {
     let mut scene = Scene::set(WARY).await;
@@ -156,7 +157,7 @@ async fn half_open() {
     scene.system.redis.kill();
     scene.system.redis.restart().await;
     scene.write().await;
-    scene.proxy.pass();
+    scene.proxy.pass_new();
     scene.hear_outputs(3).await;
     assert!(scene.reconnects().await > 0);
     scene.end().await;

@@ -233,26 +233,81 @@ async fn the_report_is_a_table_a_document_and_a_page() {
     let folder = TempDir::new().unwrap();
     let file = |name: &str| folder.path().join(name).display().to_string();
     let (json, html) = (file("report.json"), file("report.html"));
-    let pid = system.gateways[0].pid().to_string();
-    let args = ["burst", "--streams", "8", "--duration", "3s", "--rate", "100"];
-    let args = [&args[..], &["--json", &json, "--html", &html, "--pid", &pid, "--redis-pid", &pid]].concat();
+    let urls = [0, 1].map(|gateway| system.client(gateway).url(""));
+    let [a, b] = [0, 1].map(|gateway| system.gateways[gateway].pid().to_string());
+    let args =
+        ["burst", "--streams", "8", "--duration", "3s", "--rate", "100", "--json", &json, "--html", &html];
+    let args = [&args[..], &["--pid", &a, "--pid", &b, "--redis-pid", &a]].concat();
     let args = [&args[..], &["--bind", "127.0.0.2", "--bind", "127.0.0.3"]].concat();
-    let ended = run(&[&system.client(0).url("")], &args).await;
+    let ended = run(&[&urls[0], &urls[1]], &args).await;
     assert_eq!((ended.code, &*ended.stderr), (Some(0), ""), "{ended:?}");
-    for row in
-        ["streams  ", "events  ", "check       ok: every", "latency     p50", "server      pid", "redis  "]
-    {
+    for row in [
+        "streams  ",
+        "events  ",
+        "check       ok: every",
+        "latency     p50",
+        &format!("server      pid {a}"),
+        &format!("server      pid {b}"),
+        "redis  ",
+        "kernel      TCP memory of this machine",
+    ] {
         assert!(ended.stdout.contains(row), "{row:?}: {}", ended.stdout);
     }
     let report: Value = serde_json::from_str(&fs::read_to_string(&json).unwrap()).unwrap();
-    assert_eq!(report["processes"][0]["role"], "server");
-    assert!(report["processes"][0]["memoryOpen"].as_u64().unwrap() > 1_000_000, "{report:#}");
+    let processes = report["processes"].as_array().unwrap();
+    let roles: Vec<_> = processes.iter().map(|process| (&process["role"], &process["pid"])).collect();
+    let pids = [&a, &b, &a].map(|pid| json!(pid.parse::<u64>().unwrap()));
+    let wanted = ["server", "server", "redis"].map(|role| json!(role));
+    assert_eq!(roles, wanted.iter().zip(&pids).collect::<Vec<_>>());
+    for process in processes {
+        assert!(process["memoryOpen"].as_u64().unwrap() > 1_000_000, "{report:#}");
+    }
+    // Of this whole machine, on which sockets come and go all the time: in whole pages, and some at least once.
+    let kernel =
+        ["memoryBefore", "memoryOpen", "memoryEnd"].map(|when| report["kernel"][when].as_u64().unwrap());
+    assert!(
+        kernel.iter().all(|bytes| bytes % 4096 == 0) && kernel.iter().any(|bytes| *bytes > 0),
+        "{kernel:?}"
+    );
     assert!(report["seconds"].as_array().unwrap().len() >= 3, "{report:#}");
-    let page = fs::read_to_string(&html).unwrap();
-    assert!(page.contains("<svg") && page.contains("every stream told every event once"), "{page}");
+    assert_page(&fs::read_to_string(&html).unwrap());
+}
+
+/// The page, of a run of three seconds that watched three processes, says it all by itself; its plots show something.
+#[track_caller]
+fn assert_page(page: &str) {
+    assert!(page.contains("every stream told every event once"), "{page}");
     for elsewhere in ["<script", "src=", "<link", "url(", "@import"] {
         assert!(!page.contains(elsewhere), "a page of its own has no {elsewhere:?}");
     }
+    // How many lines there are, and how many points at least in each.
+    for (heading, lines, least) in [
+        ("Latency, from when an event was due until it came", 3, 2),
+        ("Latency by share of events", 1, 2),
+        ("Events delivered", 1, 3),
+        ("Streams", 2, 3),
+        ("Processor time", 3, 3),
+        ("Memory", 3, 3),
+    ] {
+        let section =
+            page.split("<section>").find(|section| section.starts_with(&format!("<h2>{heading}</h2>")));
+        let section = section.unwrap_or_else(|| panic!("{heading}: {page}"));
+        let drawn: Vec<_> = section.split("<path class=\"l").skip(1).map(points).collect();
+        assert_eq!(drawn.len(), lines, "{heading}: {section}");
+        for line in drawn {
+            assert!(line.len() >= least, "{heading}: {section}");
+            let (xs, ys): (Vec<_>, Vec<_>) = line.into_iter().unzip();
+            assert!(xs.is_sorted() && xs[0] < xs[xs.len() - 1], "{heading}: {xs:?}");
+            assert!(xs.iter().chain(&ys).all(|at| (0.0..=720.0).contains(at)), "{heading}: {section}");
+        }
+    }
+}
+
+/// The points of a line, of which this is the rest of its element.
+fn points(path: &str) -> Vec<(f64, f64)> {
+    let path = path.split(" d=\"").nth(1).unwrap().split('"').next().unwrap();
+    let points = path.split(['M', 'L']).skip(1).map(|point| point.split_once(' ').unwrap());
+    points.map(|(x, y)| (x.parse().unwrap(), y.parse().unwrap())).collect()
 }
 
 #[tokio::test]

@@ -81,7 +81,22 @@ struct Heard {
 pub(crate) struct Event {
     log: usize,
     /// As it is published.
-    pub(crate) entry: Bytes,
+    entry: Bytes,
+}
+
+impl Event {
+    /// The same, as its job's last.
+    pub(crate) fn as_the_last(&self) -> Self {
+        let entry = std::str::from_utf8(&self.entry).unwrap().replacen(" progress ", " completed ", 1).into();
+        Self { log: self.log, entry }
+    }
+
+    /// As streams of its log alone tell it.
+    pub(crate) fn frame(&self) -> String {
+        let words: Vec<_> = std::str::from_utf8(&self.entry).unwrap().splitn(5, ' ').collect();
+        let [seq, mark, _, name, json] = words[..] else { panic!("{:?}", self.entry) };
+        format!("event: {name}\ndata: {json}\nid: {seq}-{mark}\n\n")
+    }
 }
 
 /// Logs with streams.
@@ -114,8 +129,16 @@ fn mark(seq: u64) -> Mark {
 impl Rig {
     /// A log without an event, with a stream to each of `clients`.
     pub(crate) fn new(framing: Framing, clients: impl IntoIterator<Item = impl Take>) -> Self {
+        Self::on(framing, clients.into_iter().map(Silent))
+    }
+
+    /// A log without an event, with a stream on each of `sockets`.
+    pub(crate) fn on<T>(framing: Framing, sockets: impl IntoIterator<Item = T>) -> Self
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let follow = |app: &App, jobs: &[JobId]| Source::Log(app.hub().follow(jobs[0], Position::START));
-        Self::with(framing, clients, 1, follow)
+        Self::with(framing, sockets, 1, follow)
     }
 
     /// `logs` logs without an event, with a stream of all of them to each of `clients`.
@@ -125,15 +148,18 @@ impl Rig {
             let members = jobs.iter().map(member).collect();
             Source::Several(Box::new(Several::of_jobs(app.hub(), ListHash::of_jobs(jobs), members)))
         };
-        Self::with(Framing::Chunked, clients, logs, follow)
+        Self::with(Framing::Chunked, clients.into_iter().map(Silent), logs, follow)
     }
 
-    fn with(
+    fn with<T>(
         framing: Framing,
-        clients: impl IntoIterator<Item = impl Take>,
+        sockets: impl IntoIterator<Item = T>,
         logs: u8,
         follow: impl Fn(&App, &[JobId]) -> Source,
-    ) -> Self {
+    ) -> Self
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let still = Builder::new_current_thread().build().unwrap();
         let runtime = Builder::new_current_thread().enable_time().build().unwrap();
         let mut streams = JoinSet::new();
@@ -147,9 +173,9 @@ impl Rig {
         };
         let (logs, first): (Vec<_>, Vec<_>) = jobs.iter().map(begin).unzip();
         let (parts, ()) = Response::new(()).into_parts();
-        for client in clients {
+        for io in sockets {
             let stream = EventStream::new(app.clone(), None, follow(&app, &jobs), as_it_is);
-            let stream = BareStream::new(socket(Silent(client)), framing, &parts, stream, Duration::ZERO);
+            let stream = BareStream::new(socket(io), framing, &parts, stream, Duration::ZERO);
             streams.spawn_on(async move { stream.await.unwrap() }, runtime.handle());
         }
         drop((first, here));

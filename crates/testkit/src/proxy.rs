@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! client ── 127.0.0.1:PORT ── Proxy ── server
-//!              pass · refuse · blackhole · cut
+//!              pass · pass_new · refuse · blackhole · cut · hold_clients
 //!              close_every_nth_reply · drop_messages   (where the server speaks RESP)
 //! ```
 //!
@@ -10,13 +10,14 @@
 //! on whole.
 
 mod connection;
+mod hold;
 mod resp;
 mod rules;
 
 use std::future::poll_fn;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -27,9 +28,11 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+pub use hold::Held;
 pub use resp::{FrameError, Framer};
 
 use crate::free_port;
+use hold::Hold;
 use rules::Rules;
 
 /// A breakable TCP proxy. Modes and rules are switched while it runs; dropping it closes everything.
@@ -52,17 +55,31 @@ struct Shared {
     reopened: Notify,
     state: watch::Sender<State>,
     rules: Rules,
+    /// The number of the next rule about clients.
+    next_hold: AtomicU64,
     accepted: AtomicUsize,
     open: AtomicUsize,
 }
 
 /// What every connection watches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 struct State {
     /// Nothing passes.
     held: bool,
+    /// Of these clients nothing passes.
+    holds: Vec<Hold>,
     /// A connection that began in an earlier epoch is closed.
     epoch: u64,
+    /// Through a connection that began in an earlier era nothing passes any more.
+    era: u64,
+}
+
+impl State {
+    /// Closes all connections, and holds nothing back but what is held for its client's sake.
+    fn begin_anew(&mut self) {
+        self.held = false;
+        self.epoch += 1;
+    }
 }
 
 impl Proxy {
@@ -84,8 +101,9 @@ impl Proxy {
             address,
             listener: Mutex::new(Some(listen(address))),
             reopened: Notify::new(),
-            state: watch::Sender::new(State { held: false, epoch: 0 }),
+            state: watch::Sender::new(State { held: false, holds: Vec::new(), epoch: 0, era: 0 }),
             rules: Rules::default(),
+            next_hold: AtomicU64::new(0),
             accepted: AtomicUsize::new(0),
             open: AtomicUsize::new(0),
         });
@@ -99,6 +117,11 @@ impl Proxy {
         self.shared.address.to_string()
     }
 
+    /// The same as an address.
+    pub fn socket_addr(&self) -> SocketAddr {
+        self.shared.address
+    }
+
     /// Its own address as a Redis URL, `redis://127.0.0.1:PORT`.
     pub fn url(&self) -> String {
         format!("redis://{}", self.addr())
@@ -110,11 +133,17 @@ impl Proxy {
         self.open_with(|state| state.held = false);
     }
 
+    /// Passes what comes on new connections. Through those that are open nothing passes any more, not even an end, as
+    /// where a machine lost its power and is there again: it knows nothing of them, and the network lost what it said to that.
+    pub fn pass_new(&self) {
+        self.open_with(|state| (state.held, state.era) = (false, state.era + 1));
+    }
+
     /// Closes all connections, and refuses new ones as a host does on which nothing listens.
     pub fn refuse(&self) {
         let mut listener = self.shared.listener.lock();
         *listener = None;
-        self.shared.state.send_modify(|state| *state = State { held: false, epoch: state.epoch + 1 });
+        self.shared.state.send_modify(State::begin_anew);
     }
 
     /// Keeps connections open and accepts new ones, but passes nothing in either direction, not even an end, as a
@@ -123,9 +152,18 @@ impl Proxy {
         self.open_with(|state| state.held = true);
     }
 
+    /// As long as what this returns lives, passes nothing on connections of those clients for whose own address `whose` says true,
+    /// new ones included, as [`Self::blackhole`] does on all. Where it says `None`, that isn't known yet, and nothing passes until
+    /// it is: see [`Held::ask_again`]. It is asked in the middle of a connection's work, so it must be quick. Independent of
+    /// modes: [`Self::pass`] doesn't end it.
+    pub fn hold_clients(&self, whose: impl Fn(SocketAddr) -> Option<bool> + Send + Sync + 'static) -> Held {
+        let number = self.shared.next_hold.fetch_add(1, Ordering::SeqCst);
+        Held::new(Arc::clone(&self.shared), Hold::new(number, Arc::new(whose)))
+    }
+
     /// Closes all connections once; new ones pass. Rules stay.
     pub fn cut(&self) {
-        self.open_with(|state| *state = State { held: false, epoch: state.epoch + 1 });
+        self.open_with(State::begin_anew);
     }
 
     /// From now on, in place of every `n`-th reply of the server, closes the connection on which it would have
@@ -183,9 +221,9 @@ async fn accept_all(shared: Arc<Shared>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            (client, state) = shared.accept() => {
+            (client, began, state) = shared.accept() => {
                 shared.accepted.fetch_add(1, Ordering::SeqCst);
-                connections.spawn(connection::run(client, state, Arc::clone(&shared)));
+                connections.spawn(connection::run(client, began, state, Arc::clone(&shared)));
             }
             Some(_over) = connections.join_next() => {}
         }
@@ -193,14 +231,16 @@ async fn accept_all(shared: Arc<Shared>) {
 }
 
 impl Shared {
-    /// The next connection, and its view of the state, in whose epoch it began.
-    async fn accept(&self) -> (TcpStream, watch::Receiver<State>) {
+    /// The next connection, the state in whose epoch and era it began, and its view of it.
+    async fn accept(&self) -> (TcpStream, State, watch::Receiver<State>) {
         loop {
             let accepted = poll_fn(|cx| {
                 // Under the lock, so that a `refuse` comes wholly before or wholly after.
                 let listener = self.listener.lock();
                 let Some(listener) = listener.as_ref() else { return Poll::Pending };
-                listener.poll_accept(cx).map_ok(|(client, _)| (client, self.state.subscribe()))
+                listener
+                    .poll_accept(cx)
+                    .map_ok(|(client, _)| (client, self.state.borrow().clone(), self.state.subscribe()))
             });
             tokio::select! {
                 accepted = accepted => match accepted {

@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail the test")]
 
 use std::io::ErrorKind;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use testkit::eventually;
@@ -119,6 +120,71 @@ async fn a_black_hole_keeps_connections_and_passes_nothing() {
     proxy.pass();
     assert_eq!(client.frame().await, None, "its server is gone");
     assert_eq!(late.frame().await.unwrap(), "+OK\r\n");
+}
+
+#[tokio::test]
+async fn some_clients_are_held_and_others_pass() {
+    let (_server, proxy) = start().await;
+    let mut held = Client::connect(&proxy).await;
+    let mut free = Client::connect(&proxy).await;
+    assert_eq!(held.ask("SET a 1\r\n").await.unwrap(), "+OK\r\n");
+    let known = held.socket.local_addr().unwrap();
+    // Of new ones, the first.
+    let new = AtomicUsize::new(0);
+    let free_addr = free.socket.local_addr().unwrap();
+    let rule = proxy.hold_clients(move |client| {
+        Some(client == known || (client != free_addr && new.fetch_add(1, Ordering::SeqCst) == 0))
+    });
+    assert!(free.ask("GET a\r\n").await.is_some());
+    held.send("INCR a\r\n").await;
+    assert!(held.hears_nothing().await);
+    let mut new_held = Client::connect(&proxy).await;
+    new_held.send("INCR a\r\n").await;
+    assert!(new_held.hears_nothing().await);
+    assert!(rule.connections() >= 2, "{rule:?}");
+    // Whatever else is done to the proxy meanwhile.
+    proxy.blackhole();
+    proxy.pass();
+    assert_eq!(free.ask("INCR b\r\n").await.unwrap(), ":1\r\n");
+    assert!(held.hears_nothing().await && new_held.hears_nothing().await);
+    drop(rule);
+    let mut answers = [held.frame().await.unwrap(), new_held.frame().await.unwrap()];
+    answers.sort();
+    assert_eq!(answers, [":2\r\n", ":3\r\n"], "what was held arrives");
+}
+
+#[tokio::test]
+async fn a_client_that_nobody_knows_yet_waits() {
+    let (_server, proxy) = start().await;
+    let knows = Arc::new(AtomicBool::new(false));
+    let asked = Arc::clone(&knows);
+    let rule = proxy.hold_clients(move |_| asked.load(Ordering::SeqCst).then_some(false));
+    let mut client = Client::connect(&proxy).await;
+    client.send("INCR a\r\n").await;
+    assert!(client.hears_nothing().await);
+    knows.store(true, Ordering::SeqCst);
+    rule.ask_again();
+    assert_eq!(client.frame().await.unwrap(), ":1\r\n");
+    assert_eq!(rule.connections(), 0);
+}
+
+#[tokio::test]
+async fn what_was_open_is_held_for_ever_when_only_new_connections_pass() {
+    let (server, proxy) = start().await;
+    let mut client = Client::connect(&proxy).await;
+    assert_eq!(client.ask("PING\r\n").await.unwrap(), "+PONG\r\n");
+    proxy.blackhole();
+    let mut late = Client::connect(&proxy).await;
+    server.restart().await;
+    eventually(LONG, "the late one is there", async || proxy.connections() == 2).await;
+    proxy.pass_new();
+    assert_eq!(Client::connect(&proxy).await.ask("PING\r\n").await.unwrap(), "+PONG\r\n");
+    client.send("PING\r\n").await;
+    late.send("PING\r\n").await;
+    assert!(client.hears_nothing().await, "not even that its server is gone");
+    assert!(late.hears_nothing().await);
+    proxy.cut();
+    assert_eq!((client.frame().await, late.frame().await), (None, None));
 }
 
 #[tokio::test]

@@ -10,7 +10,8 @@ use tokio::time::sleep;
 
 use crate::client::{Crowd, CrowdPlan, Known, Work};
 use crate::load::{Load, LoadPlan, harvest};
-use crate::nemesis::{Faults, LAST_MESSAGE_DROPPED, Lookout, Nemesis, Profile, Schedule};
+use crate::nemesis::{Faults, Lookout, Nemesis, Profile, Schedule};
+use crate::plant::LAST_MESSAGE_DROPPED;
 use crate::record::{Durability, Run, Topology};
 use crate::world::{KEYS, Plan, Reader, Settings, World};
 

@@ -11,6 +11,7 @@ pub mod load;
 pub mod nemesis;
 mod opaque;
 pub mod outcome;
+pub mod plant;
 pub mod record;
 pub mod report;
 pub mod world;

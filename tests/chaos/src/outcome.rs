@@ -4,7 +4,8 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
-use crate::checker::{Verdict, check};
+use crate::checker::{Counts, Verdict, check};
+use crate::plant::Plant;
 use crate::record::{RecordError, Run};
 use crate::report::{self, Summary};
 
@@ -12,7 +13,8 @@ use crate::report::{self, Summary};
 #[derive(Debug)]
 pub struct Outcome {
     name: String,
-    planted: bool,
+    /// The planted fault, if one was.
+    planted: Option<String>,
     verdict: Verdict,
     summary: Summary,
     /// What the driver found amiss.
@@ -26,7 +28,7 @@ impl Outcome {
         let name = format!("{} {}, seed {}", run.topology.name(), run.durability.name(), run.seed);
         let verdict = check(run);
         let summary = Summary::of(run, &verdict);
-        let outcome = Self { name, planted: run.planted.is_some(), verdict, summary, wrong };
+        let outcome = Self { name, planted: run.planted.clone(), verdict, summary, wrong };
         let mut out = io::stderr().lock();
         let mut say = |line: String| _ = writeln!(out, "{line}");
         for note in &run.notes {
@@ -43,12 +45,24 @@ impl Outcome {
             }
         }
         say(line(&outcome));
+        if let Some(plant) = outcome.planted.as_deref().and_then(Plant::named) {
+            let found = if outcome.is_as_it_should_be() { "found" } else { "NOT FOUND" };
+            say(format!("{}, planted, was {found}: it shows as {}", plant.name, plant.signs()));
+        }
         outcome
     }
 
-    /// Whether no promise was broken; where a fault was planted, whether it was found.
+    /// What happened.
+    pub fn counts(&self) -> &Counts {
+        &self.verdict.counts
+    }
+
+    /// Whether no promise was broken; where a fault was planted, whether it was found for what it is.
     pub fn is_as_it_should_be(&self) -> bool {
-        if self.planted { !self.verdict.passed() } else { self.verdict.passed() && self.wrong.is_empty() }
+        match &self.planted {
+            Some(name) => Plant::named(name).is_some_and(|plant| plant.is_found(&self.verdict)),
+            None => self.verdict.passed() && self.wrong.is_empty(),
+        }
     }
 }
 

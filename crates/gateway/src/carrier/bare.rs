@@ -335,14 +335,7 @@ mod tests {
         for sizes in [vec![200], vec![5000], vec![200; 10], vec![1000; 10], vec![60_000, 10], vec![300; 100]]
         {
             let events = rig.events(sizes);
-            for event in &events {
-                let [seq, mark, _, name, json] =
-                    std::str::from_utf8(&event.entry).unwrap().splitn(5, ' ').collect::<Vec<_>>()[..]
-                else {
-                    panic!("{:?}", event.entry)
-                };
-                truth.extend(format!("event: {name}\ndata: {json}\nid: {seq}-{mark}\n\n").bytes());
-            }
+            truth.extend(events.iter().flat_map(|event| event.frame().into_bytes()));
             rig.hear(&events, || {
                 clients.iter().all(|client| client.taken.lock().unwrap().len() > truth.len())
             });

@@ -8,6 +8,8 @@ pub(crate) mod head;
 pub(crate) mod leftover;
 pub(crate) mod lent;
 pub(crate) mod one_by_one;
+#[cfg(test)]
+mod over_tls;
 pub(crate) mod socket;
 pub(crate) mod stall;
 pub(crate) mod stream;

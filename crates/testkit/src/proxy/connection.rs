@@ -12,6 +12,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use super::hold::Judged;
 use super::resp::Framer;
 use super::rules::{Rules, Verdict};
 use super::{Shared, State};
@@ -20,14 +21,19 @@ use super::{Shared, State};
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Serves one client until either side is done or a new epoch begins.
-pub(super) async fn run(client: TcpStream, mut state: watch::Receiver<State>, shared: Arc<Shared>) {
+pub(super) async fn run(
+    client: TcpStream,
+    began: State,
+    mut state: watch::Receiver<State>,
+    shared: Arc<Shared>,
+) {
     let _counted = Counted::new(&shared.open);
-    let epoch = state.borrow_and_update().epoch;
-    let mut gate = Gate(state.clone());
+    let Ok(peer) = client.peer_addr() else { return };
+    let mut gate = Gate { state: state.clone(), era: began.era, judged: Judged::new(peer) };
     tokio::select! {
         // Either side's error ends the connection; the other side sees that it is closed.
         _ = serve(client, &mut gate, &shared) => {}
-        _ = state.wait_for(|state| state.epoch != epoch) => {}
+        _ = state.wait_for(|state| state.epoch != began.epoch) => {}
     }
 }
 
@@ -38,7 +44,7 @@ async fn serve(client: TcpStream, gate: &mut Gate, shared: &Shared) -> io::Resul
     server.set_nodelay(true)?;
     let (mut from_client, mut to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    let mut gate_up = Gate(gate.0.clone());
+    let mut gate_up = gate.clone();
     tokio::select! {
         error = commands(&mut from_client, to_server, &mut gate_up) => return error,
         over = replies(from_server, &mut to_client, gate, &shared.rules) => over?,
@@ -135,13 +141,20 @@ impl Cutter {
     }
 }
 
-/// Lets through while nothing is held.
-struct Gate(watch::Receiver<State>);
+/// Lets through while nothing is held, and its connection isn't of an earlier era.
+#[derive(Clone)]
+struct Gate {
+    state: watch::Receiver<State>,
+    era: u64,
+    judged: Judged,
+}
 
 impl Gate {
     async fn pass(&mut self) {
+        let Self { state, era, judged } = self;
         // An error means that the proxy is gone; its drop ends this task too.
-        let _ = self.0.wait_for(|state| !state.held).await;
+        let passes = |state: &State| !state.held && state.era == *era && !judged.is_held_by(&state.holds);
+        let _ = state.wait_for(passes).await;
     }
 }
 

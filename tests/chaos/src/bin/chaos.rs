@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use chaos::nemesis::PLANTS;
 use chaos::outcome::{self, Outcome};
+use chaos::plant::{PLANTS, Plant};
 use chaos::record::{Durability, RecordError, Run, Topology};
 use chaos::{Orders, drive};
 use clap::{Parser, ValueEnum};
@@ -32,8 +32,8 @@ struct Args {
     /// How many jobs are submitted a minute
     #[arg(long, default_value_t = 240)]
     jobs: u64,
-    /// Breaks the product on purpose; the run fails if the checker finds nothing. "all" is a run for each fault
-    #[arg(long, value_name = "FAULT")]
+    /// Breaks the product on purpose; the run fails if the checker doesn't find what that does. "all" is a run for each fault
+    #[arg(long, value_name = "FAULT", value_parser = plant)]
     plant: Option<String>,
     /// How long after the faults all may take to come to an end, in seconds [default: 90; 20 with a planted fault]
     #[arg(long)]
@@ -76,12 +76,19 @@ fn seeds(text: &str) -> Result<Seeds, String> {
     }
 }
 
+fn plant(text: &str) -> Result<String, String> {
+    if text == "all" || Plant::named(text).is_some() {
+        return Ok(text.to_owned());
+    }
+    Err(format!("no such fault; there are: all, {}", PLANTS.map(|plant| plant.name).join(", ")))
+}
+
 impl Args {
     /// The faults to plant, each in a run of its own; or none.
     fn plants(&self) -> Vec<Option<String>> {
         match self.plant.as_deref() {
             None => vec![None],
-            Some("all") => PLANTS.iter().map(|plant| Some((*plant).to_owned())).collect(),
+            Some("all") => PLANTS.iter().map(|plant| Some(plant.name.to_owned())).collect(),
             Some(plant) => vec![Some(plant.to_owned())],
         }
     }

@@ -33,7 +33,7 @@ impl Faults {
         self.0.lock().notes.push(note);
     }
 
-    /// Whether what was done to a primary explains `failover`, which was seen.
+    /// Whether what was done to a primary, or a slot's move, explains `failover`, which was seen.
     pub(crate) fn explain(&self, failover: &FaultRecord) -> bool {
         let is_why = |fault: &FaultRecord| {
             let strikes = matches!(
@@ -41,7 +41,10 @@ impl Faults {
                 FaultKind::Kill | FaultKind::Pause | FaultKind::Cut | FaultKind::Failover
             );
             let overlaps = fault.from_ms <= failover.until_ms && failover.from_ms <= fault.until_ms;
-            strikes && overlaps && fault.primary && fault.target == failover.target
+            // A move loses nothing: what changes its primary by one must not pass for a failover.
+            let moves = fault.kind == FaultKind::SlotMove
+                && failover.partitions.iter().all(|partition| fault.partitions.contains(partition));
+            (strikes || moves) && overlaps && fault.primary && fault.target == failover.target
         };
         self.0.lock().faults.iter().any(is_why)
     }
@@ -103,6 +106,7 @@ impl Nemesis {
 async fn perform(world: &World, act: &Act, faults: &Faults) {
     let from_ms = world.clock.now_ms();
     let lasts = Duration::from_millis(act.lasts_ms);
+    let mut held = None;
     let (kind, target) = match &act.deed {
         Deed::Kill(target) => {
             let part = world.part(target.role, target.n);
@@ -134,9 +138,10 @@ async fn perform(world: &World, act: &Act, faults: &Faults) {
             (FaultKind::Cut, target)
         }
         Deed::Blackhole(target) => {
-            world.proxy(target).blackhole();
-            sleep(lasts).await;
-            world.proxy(target).pass();
+            held = match world.cut_off(target) {
+                Some(cut) => Some(cut.last(lasts).await),
+                None => None,
+            };
             (FaultKind::Cut, target)
         }
         Deed::CloseReplies(target, every) => {
@@ -172,7 +177,10 @@ async fn perform(world: &World, act: &Act, faults: &Faults) {
         target: target.clone(),
         primary: target.role == Role::Redis,
         partitions: Vec::new(),
-        note: Some(act.deed.to_string()),
+        note: Some(match held {
+            Some(connections) => format!("{}, {connections} connections", act.deed),
+            None => act.deed.to_string(),
+        }),
     });
 }
 
@@ -187,5 +195,33 @@ impl Target {
     /// A Redis server by its number among the servers, from 1.
     pub(crate) fn redis(n: usize) -> Self {
         Self { role: Role::Redis, n: u16::try_from(n + 1).unwrap_or(u16::MAX) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failover_is_explained_by_a_strike_or_by_its_own_slots_move() {
+        let fault = |kind, n, partitions: &[u16]| FaultRecord {
+            from_ms: 10_000,
+            until_ms: 14_000,
+            kind,
+            target: Target { role: Role::Redis, n },
+            primary: true,
+            partitions: partitions.to_vec(),
+            note: None,
+        };
+        let seen = |partitions: &[u16]| fault(FaultKind::Failover, 1, partitions);
+        let explains = |done: FaultRecord, seen: &FaultRecord| {
+            let faults = Faults::default();
+            faults.add(done);
+            faults.explain(seen)
+        };
+        assert!(explains(fault(FaultKind::Kill, 1, &[3, 4]), &seen(&[3, 4])));
+        assert!(!explains(fault(FaultKind::Kill, 2, &[3, 4]), &seen(&[3, 4])));
+        assert!(explains(fault(FaultKind::SlotMove, 1, &[3]), &seen(&[3])));
+        assert!(!explains(fault(FaultKind::SlotMove, 1, &[3]), &seen(&[3, 4])), "the others failed over");
     }
 }

@@ -10,5 +10,5 @@ mod schedule;
 pub use deed::{Act, Deed};
 pub use hands::{Faults, Nemesis};
 pub use lookout::Lookout;
-pub use profile::{LAST_MESSAGE_DROPPED, PLANTS, Profile};
+pub use profile::Profile;
 pub use schedule::Schedule;

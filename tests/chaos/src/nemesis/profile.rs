@@ -1,5 +1,7 @@
 //! What a nemesis prefers: all kinds of faults, or those that bring a planted one to light.
 
+use crate::plant::LAST_MESSAGE_DROPPED;
+
 /// A nemesis' taste.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Profile {
@@ -14,20 +16,6 @@ pub enum Profile {
     /// Nothing is done.
     Calm,
 }
-
-/// The planted fault that the harness makes itself.
-pub const LAST_MESSAGE_DROPPED: &str = "last-message-dropped";
-
-/// All faults that can be planted.
-pub const PLANTS: [&str; 7] = [
-    "gap-fill-off",
-    "dedupe-off",
-    "rewind-off",
-    "fencing-off",
-    "append-twice",
-    "always-snapshot",
-    LAST_MESSAGE_DROPPED,
-];
 
 impl Profile {
     /// The taste that brings a planted fault, by its name, to light.

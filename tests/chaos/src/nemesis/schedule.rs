@@ -101,22 +101,15 @@ impl Planner {
         }
     }
 
-    /// A gateway, a worker or a courier, and its own way to Redis where it has one.
+    /// A gateway, a worker or a courier, and what it has of ways to Redis: one of its own, or a share of those that all go.
     fn process(&self, role: Role, n: u16) -> Vec<Act> {
         let has_way = u64::from(self.topology == Topology::Single);
         // A worker lives long enough to end some jobs.
         let gap = if role == Role::Worker { (5_000, 15_000) } else { (3_000, 12_000) };
         self.lane(&format!("{} {n}", role.name()), gap, |dice| {
             let target = Target { role, n };
-            let kinds = [
-                (3, 0),
-                (3, 1),
-                (2, 2),
-                (2 * has_way, 3),
-                (2 * has_way, 4),
-                (2 * has_way, 5),
-                (2 * has_way, 6),
-            ];
+            let kinds =
+                [(3, 0), (3, 1), (2, 2), (2 * has_way, 3), (2, 4), (2 * has_way, 5), (2 * has_way, 6)];
             match dice.choose(&kinds) {
                 0 => (Deed::Kill(target), dice.between(200, 2_500)),
                 // Longer than a lease, at times.
@@ -153,7 +146,10 @@ impl Planner {
                 let sentinel = u64::from(self.topology == Topology::Sentinel);
                 let kinds = [(4, 0), (4, 1), (4, 2), (3, 3), (1, 5), (1, 6), (sentinel, 7)];
                 let hold = (self.end_ms / 3).clamp(3_000, 20_000);
-                self.lane("redis", (6_000, 9_000), move |dice| {
+                // In a few seconds there is no time to rest between the two.
+                let is_short = self.topology == Topology::Cluster && self.end_ms < 20_000;
+                let gap = if is_short { (1_000, 2_000) } else { (6_000, 9_000) };
+                self.lane("redis", gap, move |dice| {
                     let partition = partition(dice);
                     let kind = first.pop().unwrap_or_else(|| dice.choose(&kinds));
                     match kind {
@@ -192,8 +188,10 @@ impl Planner {
         })
     }
 
-    /// All ways lose messages, in turns with connections.
+    /// All ways lose messages, in turns with connections. Where a gateway has a way of its own, that is closed as well: it then
+    /// reads all its logs anew, while live tells it some of the same.
     fn lost_messages(&self) -> Vec<Vec<Act>> {
+        let is_own = self.topology == Topology::Single;
         let ways: Vec<_> = match self.topology {
             Topology::Single => (1..=EACH).map(|n| Target { role: Role::Gateway, n }).collect(),
             _ => (1..=self.servers).map(|n| Target { role: Role::Redis, n }).collect(),
@@ -202,6 +200,9 @@ impl Planner {
             let mut turn = 0;
             self.lane(&format!("losses {}", target.n), (300, 900), move |dice| {
                 turn += 1;
+                if is_own && turn % 3 == 1 {
+                    return (Deed::Refuse(target.clone()), 50);
+                }
                 if turn % 3 == 0 {
                     return (Deed::CloseReplies(target.clone(), dice.between(40, 80)), 1_500);
                 }
@@ -270,6 +271,28 @@ mod tests {
                     has(topology, |act| matches!(act.deed, Deed::RedisKill(..) | Deed::RedisPause(_))),
                     "{seed}"
                 );
+            }
+        }
+    }
+
+    #[test]
+    fn processes_are_cut_off_from_redis_in_each_topology() {
+        for topology in ALL {
+            let cuts_of = |seed, role| {
+                let schedule = Schedule::new(seed, topology, Durability::Local, 60, Profile::All);
+                let acts = schedule.acts();
+                let is_cut = |act: &&&Act| match &act.deed {
+                    Deed::Blackhole(target) | Deed::Refuse(target) => target.role == role,
+                    _ => false,
+                };
+                acts.iter().filter(is_cut).count()
+            };
+            let roles = [Role::Gateway, Role::Worker, Role::Courier];
+            let each: Vec<usize> =
+                (1..=10).map(|seed| roles.iter().map(|role| cuts_of(seed, *role)).sum()).collect();
+            assert!(each.iter().all(|cuts| *cuts >= 3), "{topology:?}: {each:?}");
+            for role in roles {
+                assert!((1..=10).map(|seed| cuts_of(seed, role)).sum::<usize>() >= 10, "{role:?}");
             }
         }
     }

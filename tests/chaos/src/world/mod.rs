@@ -16,11 +16,13 @@ mod part;
 mod receiver;
 mod redis;
 mod settings;
+mod sockets;
 
 use std::path::{Path, PathBuf};
 
 use testkit::process::Jobcast;
 use testkit::proxy::Proxy;
+use testkit::redis::Node;
 use testkit::{free_port, wait_http_ok};
 
 use crate::record::{Durability, Role, Target, Topology};
@@ -32,6 +34,7 @@ pub use part::Part;
 pub use receiver::{Manner, Receiver};
 pub use redis::{Reader, Redis};
 pub use settings::{CAP, KEYS, SECRET, Settings, Tenant};
+pub use sockets::Cut;
 
 /// What a world is made of.
 #[derive(Clone, Debug)]
@@ -130,6 +133,16 @@ impl World {
     pub fn proxy(&self, target: &Target) -> &Proxy {
         let link = self.links.iter().find(|link| link.target == *target);
         link.expect("the schedule names ways that there are").proxy(&self.redis)
+    }
+
+    /// Cuts a gateway, a worker or a courier off from Redis' servers (not from Sentinels) for as long as what this returns lives: its
+    /// connections stay open, new ones are accepted, and nothing passes. `None` if it is down.
+    pub fn cut_off(&self, target: &Target) -> Option<Cut> {
+        if let Some(link) = self.links.iter().find(|link| link.target == *target) {
+            return Some(Cut::own(link.proxy(&self.redis)));
+        }
+        let pid = self.part(target.role, target.n).pid()?;
+        Some(Cut::shared(pid, self.redis.nodes().iter().map(Node::proxy)))
     }
 
     /// Makes whole what is broken, but for Redis' servers, which the nemesis heals itself.

@@ -119,6 +119,11 @@ impl Part {
         self.launch();
     }
 
+    /// Its process id, unless it is down.
+    pub(super) fn pid(&self) -> Option<u32> {
+        self.running.lock().as_ref().map(Jobcast::pid)
+    }
+
     /// `gateway 1`.
     pub fn name(&self) -> String {
         format!("{} {}", self.target.role.name(), self.target.n)

@@ -276,7 +276,7 @@ impl World {
                 assert!(self.parts.iter().all(Part::is_over), "ends too soon");
                 return;
             }
-            Poll::Ready(Some(frames)) => assert_eq!(2 * frames as usize, pieces.len()),
+            Poll::Ready(Some(frames)) => assert_eq!(2 * frames, pieces.len() as u64),
         }
         for frame in pieces.chunks(2) {
             let [head, id] = frame else { panic!("{pieces:?}") };
