@@ -6,7 +6,8 @@ PROFILE ?= dev
 ARGS ?=
 
 # What `make chaos` runs: single, sentinel or cluster; which seeds, as 7 or 1-10; for how long; when a submission is
-# acknowledged (local or replicated); a fault to plant, as dedupe-off, or all, if the checker is to be tried; KEEP=1 keeps all logs.
+# acknowledged (local or replicated); a fault to plant, as dedupe-off, or all, if the checker is to be tried; KEEP=1 keeps all logs;
+# HTTP2=1 has haproxy speak HTTP/2 to the gateways.
 TOPOLOGY ?= single
 SEED ?= 1
 SEEDS ?= $(SEED)
@@ -14,9 +15,10 @@ CHAOS_SECONDS ?= 60
 DURABILITY ?= local
 PLANT ?=
 KEEP ?=
+HTTP2 ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-matrix chaos bench bench-micro bench-peers profile test-k8s test-webhooks test-browser screenshots sample-video lint fmt clean
+.PHONY: help setup run test test-http2 test-matrix chaos bench bench-micro bench-peers profile test-k8s test-webhooks test-browser screenshots sample-video lint fmt clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,7 +33,7 @@ test: setup ## build and run all tests, against real Redis servers that they sta
 	@scripts/test $(ARGS)
 
 chaos: setup ## break a whole system at random, under load, and check what clients saw: TOPOLOGY=cluster SEED=7 CHAOS_SECONDS=60
-	@scripts/chaos --topology $(TOPOLOGY) --seed $(SEEDS) --seconds $(CHAOS_SECONDS) --durability $(DURABILITY) \
+	@JOBCAST_TEST_HTTP2=$(HTTP2) scripts/chaos --topology $(TOPOLOGY) --seed $(SEEDS) --seconds $(CHAOS_SECONDS) --durability $(DURABILITY) \
 		$(if $(PLANT),--plant $(PLANT)) $(if $(KEEP),--keep) $(ARGS)
 
 bench: setup ## measure how fast it is beside the bare scripts, with a release build: target/bench/summary.json
@@ -48,6 +50,9 @@ profile: setup ## draw where a gateway's processor time goes, with Linux' perf: 
 
 test-matrix: setup ## run what touches Redis against Valkey 9.1 and Redis 8.2 as well (a choice of it is a part of `make test`)
 	@scripts/test-matrix $(ARGS)
+
+test-http2: setup ## run the tests of streams over HTTP/2 as well (a choice of them is a part of `make test`)
+	@scripts/test-http2 $(ARGS)
 
 test-k8s: setup ## check the Kubernetes manifests and the Dockerfile, without a cluster (a part of `make test`)
 	@scripts/test-k8s

@@ -22,6 +22,16 @@ pub enum Balances {
 }
 
 impl Balances {
+    /// HAProxy, with HTTP/2 to the gateways where this run of the tests is over that.
+    pub fn haproxy() -> Self {
+        if testkit::speaks_http2() { Self::HaproxyHttp2 } else { Self::Haproxy }
+    }
+
+    /// What its configuration says of each gateway more than its address.
+    pub fn to_gateways(self) -> &'static str {
+        if self == Self::HaproxyHttp2 { " proto h2" } else { "" }
+    }
+
     fn is_nginx(self) -> bool {
         matches!(self, Self::Nginx | Self::NginxHttp10)
     }
@@ -57,14 +67,12 @@ impl Balancer {
 
     /// The same, its configuration edited by these commands of `sed`, and with `more` where it says on what it listens.
     pub async fn with(which: Balances, gateways: [&str; 2], edit: &str, more: &str) -> Self {
-        let to_gateways = match which {
-            Balances::Haproxy | Balances::Nginx => "",
-            Balances::HaproxyHttp2 => "s/^ *server gateway.*/& proto h2/;",
-            Balances::NginxHttp10 => {
-                "s/proxy_http_version 1.1/proxy_http_version 1.0/;/proxy_set_header Connection/d;"
-            }
+        let to_gateways = if which == Balances::NginxHttp10 {
+            "s/proxy_http_version 1.1/proxy_http_version 1.0/;/proxy_set_header Connection/d".to_owned()
+        } else {
+            format!("s/^ *server gateway.*/&{}/", which.to_gateways())
         };
-        let edit = format!("{to_gateways}{edit}");
+        let edit = format!("{to_gateways};{edit}");
         let examples = repository().join("examples/loadbalancer");
         let listen = format!("127.0.0.1:{}", free_port());
         let process = if which.is_nginx() {

@@ -119,7 +119,7 @@ async fn cases(client: &Client, running: JobId, ended: JobId) -> Vec<Case> {
 
 #[tokio::test]
 async fn they_wait_and_are_told_what_there_is_to_say() {
-    let system = System::builder().workers(0).store("patience = \"300ms\"").start().await;
+    let system = System::builder().workers(0).store("patience = \"3s\"").start().await;
     let client = system.client(0);
     let running = client.submit("remote", Value::Null).await;
     let ended = client.submit("remote", Value::Null).await;

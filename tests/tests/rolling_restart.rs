@@ -64,8 +64,12 @@ async fn two_thousand_streams_lose_nothing_and_come_back_spread_out() {
 /// HAProxy with the shipped file, which is for two gateways, and one more; each answer says whose it is.
 async fn before(system: &System) -> Balancer {
     let [a, b, c] = [0, 1, 2].map(|gateway| system.client(gateway).url("").replace("http://", ""));
-    let edit = format!("$a\\    server gateway3 {c}\n$a\\    http-response set-header X-Gateway %s\n");
-    Balancer::with(Balances::Haproxy, [&a, &b], &edit, "").await
+    let which = Balances::haproxy();
+    let edit = format!(
+        "$a\\    server gateway3 {c}{}\n$a\\    http-response set-header X-Gateway %s\n",
+        which.to_gateways()
+    );
+    Balancer::with(which, [&a, &b], &edit, "").await
 }
 
 /// How many GETs gateway `index` has answered through it.

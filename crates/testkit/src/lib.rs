@@ -7,7 +7,7 @@
 //! | [`sse`] | a reader of event streams, one that reconnects like a browser, and the check of a history |
 //! | [`process`] | the real `jobcast` binary as a child process |
 //! | [`BadReceiver`] | a receiver of webhooks that never answers, drips, floods or resets |
-//! | [`http()`] | an HTTP client of tests |
+//! | [`http()`] | an HTTP client of tests, over HTTP/1.1 or HTTP/2 ([`speaks_http2`]) |
 //! | [`eventually()`] | waiting on a condition with a deadline, instead of sleeping |
 //!
 //! Everything here panics with a sentence when it can't do its work: a test has nothing better to do with an
@@ -33,5 +33,5 @@ pub mod sse;
 pub use bad_receiver::{Bad, BadReceiver};
 pub(crate) use eventually::Looks;
 pub use eventually::{eventually, eventually_ok, eventually_some};
-pub use http::http;
+pub use http::{http, speaks_http2};
 pub use port::{free_port, wait_http_ok, wait_port};

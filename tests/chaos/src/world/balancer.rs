@@ -1,4 +1,5 @@
-//! haproxy, with the configuration that `examples/loadbalancer` ships, and one gateway more.
+//! haproxy, with the configuration that `examples/loadbalancer` ships, and one gateway more; over HTTP/2 to the gateways, and the
+//! calls of the suite to haproxy, where `JOBCAST_TEST_HTTP2=1` (`make chaos HTTP2=1`).
 
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -13,6 +14,12 @@ pub(super) async fn start(ports: &[u16]) -> (Jobcast, String) {
     for n in 3..=ports.len() {
         let _ = writeln!(config, "\n    server gateway{n} \"${{JOBCAST_GATEWAY_{n}}}\"");
     }
+    let to_gateways = whole::Balances::haproxy().to_gateways();
+    let line = |line: &str| match line.trim_start().strip_prefix("server ") {
+        Some(_) => format!("{line}{to_gateways}\n"),
+        None => format!("{line}\n"),
+    };
+    let config: String = config.lines().map(line).collect();
     let folder = std::env::temp_dir().join(format!("jobcast-chaos-{}-{}", std::process::id(), ports[0]));
     std::fs::create_dir_all(&folder).expect("the temporary folder can be written");
     let file = folder.join("haproxy.cfg");

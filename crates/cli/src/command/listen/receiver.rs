@@ -48,7 +48,9 @@ impl Receiver {
             return Err(usage("it begins with http:// or https://"));
         }
         let builder = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
-        let builder = builder.user_agent(concat!("Jobcast/", env!("CARGO_PKG_VERSION"))).timeout(LIMIT);
+        // HTTP/1.1, as the courier.
+        let builder =
+            builder.user_agent(concat!("Jobcast/", env!("CARGO_PKG_VERSION"))).timeout(LIMIT).http1_only();
         let http = with_tls(builder, url.scheme()).build();
         let http = http.map_err(|error| usage(&format!("TLS can't be set up: {error}")))?;
         Ok(Self { http, url, secrets, tries })
