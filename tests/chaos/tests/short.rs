@@ -80,7 +80,7 @@ async fn a_sentinels_primary_killed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clusters_slot_moved_and_a_primary_killed() {
-    let run = survives(Orders { jobs_a_minute: 300, ..orders(Topology::Cluster, 10, 20) }).await;
+    let run = survives(Orders { jobs_a_minute: 360, ..orders(Topology::Cluster, 24, 20) }).await;
     let moved = struck(&run, Role::Redis, FaultKind::SlotMove).next().and_then(|fault| fault.note.clone());
     let note = moved.expect("a slot was moved");
     assert!(note.ends_with(" 0 failures") && keys(&note) >= 5, "no job lay there: {note}");

@@ -17,7 +17,7 @@ fn topologies() -> impl Strategy<Value = Topology> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
     fn a_run_that_keeps_every_promise_passes(topology in topologies(), seed in any::<u64>()) {
         let run = made_up::run(topology, seed);
