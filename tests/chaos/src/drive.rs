@@ -101,7 +101,7 @@ pub async fn drive(orders: &Orders) -> Run {
         world.heal();
     }
     let peace_ms = world.clock.now_ms();
-    let notes = settle(&world, &load, &crowd, &work, orders.deadline).await;
+    let settled = settle(&world, &load, &crowd, &work, orders.deadline).await;
     let quiet_ms = world.clock.now_ms();
 
     let partitions = world.redis.partitions().await;
@@ -109,10 +109,15 @@ pub async fn drive(orders: &Orders) -> Run {
     let (jobs, owners, wrong) = harvest(&world, load, partitions, started_at_unix_ms).await;
     lookout.finish(&faults).await;
     let (faults, mut all_notes) = faults.take();
-    all_notes.extend(notes);
+    all_notes.extend(settled.wrong);
     all_notes.extend(wrong.into_iter().map(|wrong| format!("WRONG: {wrong}")));
     all_notes.extend(world.dead().into_iter().map(|dead| format!("WRONG: {dead}")));
-    all_notes.push(format!("{:.1} s from the last fault to quiet", seconds(quiet_ms - peace_ms)));
+    let webhooks_ms = quiet_ms - settled.told_ms.unwrap_or(quiet_ms);
+    all_notes.push(format!(
+        "{:.1} s from the last fault to quiet, the last {:.1} s of them for webhooks alone",
+        seconds(quiet_ms - peace_ms),
+        seconds(webhooks_ms)
+    ));
     world.keep_logs(&orders.logs);
     say(&world, "all is read");
     Run {
@@ -133,11 +138,20 @@ pub async fn drive(orders: &Orders) -> Run {
     }
 }
 
-/// Waits until all is answered, ended and seen. What isn't by the deadline is noted.
-async fn settle(world: &World, load: &Load, crowd: &Crowd, work: &Work, deadline: Duration) -> Vec<String> {
+/// How all came to an end.
+struct Settled {
+    /// When all was answered, ended and seen, and only webhooks weren't delivered.
+    told_ms: Option<u64>,
+    /// What didn't.
+    wrong: Option<String>,
+}
+
+/// Waits until all is answered, ended, seen and delivered, or until the deadline.
+async fn settle(world: &World, load: &Load, crowd: &Crowd, work: &Work, deadline: Duration) -> Settled {
     let http = testkit::http().timeout(Duration::from_secs(5)).build().expect("an HTTP client");
     let end_ms = world.clock.now_ms() + u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
     let mut next_ms = world.clock.now_ms() + 5_000;
+    let mut told_ms = None;
     loop {
         look_after(world, &http, work, work.open().into_iter().take(50)).await;
         let quiet_ms = world.clock.now_ms().saturating_sub(crowd.seen().feed_at_ms.load(Ordering::Relaxed));
@@ -147,22 +161,26 @@ async fn settle(world: &World, load: &Load, crowd: &Crowd, work: &Work, deadline
             // Who saw an end has left, and Redis may have lost it since.
             look_after(world, &http, work, work.all().into_iter()).await;
             let undelivered = undelivered(world).await;
-            if work.open().is_empty() && undelivered == 0 {
-                return Vec::new();
+            if work.open().is_empty() {
+                told_ms.get_or_insert(world.clock.now_ms());
+                if undelivered == 0 {
+                    return Settled { told_ms, wrong: None };
+                }
             }
         }
         let (open, now_ms) = (work.open(), world.clock.now_ms());
         if now_ms > end_ms {
             let jobs: Vec<_> = open.iter().map(|job| job.id.as_str()).collect();
             let undelivered = undelivered(world).await;
-            return vec![format!(
+            let wrong = format!(
                 "WRONG: after {deadline:?} of peace {} requests have no answer, {} clients still follow, {quiet_ms} ms ago a \
                  feed went on, {undelivered} webhooks aren't delivered, and {} jobs haven't ended: {}",
                 load.pending(),
                 crowd.following(),
                 jobs.len(),
                 jobs.join(" ")
-            )];
+            );
+            return Settled { told_ms, wrong: Some(wrong) };
         }
         if now_ms > next_ms {
             next_ms += 5_000;

@@ -38,8 +38,8 @@ async fn run(orders: &Orders) -> (Run, Outcome) {
 async fn survives(orders: Orders) -> Run {
     let (run, outcome) = run(&orders).await;
     let counts = outcome.counts();
-    assert!(counts.events > 3_000, "{} events", counts.events);
-    assert!(counts.jobs >= 20 && counts.clients >= 150, "{} jobs, {} clients", counts.jobs, counts.clients);
+    assert!(counts.events > 500, "{} events", counts.events);
+    assert!(counts.jobs >= 10 && counts.clients >= 100, "{} jobs, {} clients", counts.jobs, counts.clients);
     assert!(counts.ends_acknowledged * 2 > counts.jobs, "{} ends", counts.ends_acknowledged);
     run
 }
@@ -70,22 +70,28 @@ async fn one_redis_killed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sentinels_primary_killed() {
-    let run = survives(orders(Topology::Sentinel, 78, 12)).await;
+    let run = survives(Orders { jobs_a_minute: 360, ..orders(Topology::Sentinel, 78, 14) }).await;
     let kill = primary_killed(&run);
     let before = run.jobs.iter().filter(|job| job.answered_at_ms < kill.from_ms).count();
-    assert!(before >= 15, "only {before} jobs were there when the primary died");
+    assert!(before >= 6, "only {before} jobs were there when the primary died");
     assert!(run.faults.iter().any(|fault| fault.kind == FaultKind::Failover), "{:#?}", run.faults);
     cut_off(&run);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clusters_slot_moved_and_a_primary_killed() {
-    let run = survives(orders(Topology::Cluster, 38, 14)).await;
+    let run = survives(Orders { jobs_a_minute: 360, ..orders(Topology::Cluster, 24, 20) }).await;
     let moved = struck(&run, Role::Redis, FaultKind::SlotMove).next().and_then(|fault| fault.note.clone());
     let note = moved.expect("a slot was moved");
-    assert!(note.ends_with(" keys, 0 failures") && !note.contains(": 0 keys"), "{note}");
+    assert!(note.ends_with(" 0 failures") && keys(&note) >= 5, "no job lay there: {note}");
     primary_killed(&run);
     cut_off(&run);
+}
+
+/// Of `slot 3077 to server 2: 23 keys, 0 failures`.
+fn keys(note: &str) -> u32 {
+    let after = note.split_once(": ").and_then(|(_, after)| after.split_once(" keys"));
+    after.and_then(|(keys, _)| keys.parse().ok()).unwrap_or(0)
 }
 
 /// The checker finds what is planted for what it is; see `chaos::plant`.

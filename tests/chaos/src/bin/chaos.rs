@@ -35,7 +35,7 @@ struct Args {
     /// Breaks the product on purpose; the run fails if the checker doesn't find what that does. "all" is a run for each fault
     #[arg(long, value_name = "FAULT", value_parser = plant)]
     plant: Option<String>,
-    /// How long after the faults all may take to come to an end, in seconds [default: 90; 20 with a planted fault]
+    /// How long after the faults all may take to come to an end, in seconds [default: 180; 20 with a planted fault]
     #[arg(long)]
     deadline: Option<u64>,
     /// Where the record, the timeline and the logs go
@@ -108,7 +108,7 @@ impl Args {
         let suffix = planted.map(|planted| format!("-{planted}")).unwrap_or_default();
         let name = format!("{}-{}{suffix}-{seed}", topology.name(), durability.name());
         // What a planted fault has broken needn't be waited for.
-        let deadline = self.deadline.unwrap_or(if planted.is_some() { 20 } else { 90 });
+        let deadline = self.deadline.unwrap_or(if planted.is_some() { 20 } else { 180 });
         Orders {
             topology,
             seed,

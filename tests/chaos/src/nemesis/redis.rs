@@ -105,9 +105,13 @@ async fn strike(redis: &Redis, deed: &Deed, lasts: Duration, clock: Clock, fault
         }
     };
     let end = Instant::now() + lasts;
+    let give_up = Instant::now() + HEALS_WITHIN;
     let mut served_ms = None;
-    while Instant::now() < end {
-        sleep(LOOK.min(end.saturating_duration_since(Instant::now()))).await;
+    // What is killed comes back empty: it has nothing on disk. While its place is its own still, all would be empty.
+    let is_awaited =
+        |served: Option<u64>| kind == FaultKind::Kill && served.is_none() && Instant::now() < give_up;
+    while Instant::now() < end || is_awaited(served_ms) {
+        sleep(LOOK).await;
         if served_ms.is_none() && redis.primary(partition).await != n {
             served_ms = Some(clock.now_ms());
         }

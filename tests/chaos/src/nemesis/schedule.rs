@@ -88,9 +88,20 @@ struct Planner {
 
 impl Planner {
     /// Fills a lane: `plan` gives a deed and how long it lasts. An act that would go on beyond the end is left out.
-    fn lane(&self, purpose: &str, gap: Gap, mut plan: impl FnMut(&mut Dice) -> (Deed, u64)) -> Vec<Act> {
+    fn lane(&self, purpose: &str, gap: Gap, plan: impl FnMut(&mut Dice) -> (Deed, u64)) -> Vec<Act> {
+        self.lane_from(purpose, (1_500, 1_500 + gap.1 / 2), gap, plan)
+    }
+
+    /// The same, with the first act in the time `begin`.
+    fn lane_from(
+        &self,
+        purpose: &str,
+        begin: Gap,
+        gap: Gap,
+        mut plan: impl FnMut(&mut Dice) -> (Deed, u64),
+    ) -> Vec<Act> {
         let mut dice = Dice::new(self.seed, &format!("{} {purpose}", self.topology.name()));
-        let (mut at_ms, mut acts) = (dice.between(1_500, 1_500 + gap.1 / 2), Vec::new());
+        let (mut at_ms, mut acts) = (dice.between(begin.0, begin.1), Vec::new());
         loop {
             let (deed, lasts_ms) = plan(&mut dice);
             if at_ms + lasts_ms > self.end_ms {
@@ -145,11 +156,17 @@ impl Planner {
                 first.extend((self.topology == Topology::Cluster).then_some(4));
                 let sentinel = u64::from(self.topology == Topology::Sentinel);
                 let kinds = [(4, 0), (4, 1), (4, 2), (3, 3), (1, 5), (1, 6), (sentinel, 7)];
-                let hold = (self.end_ms / 3).clamp(3_000, 20_000);
+                let is_cluster = self.topology == Topology::Cluster;
                 // In a few seconds there is no time to rest between the two.
-                let is_short = self.topology == Topology::Cluster && self.end_ms < 20_000;
-                let gap = if is_short { (1_000, 2_000) } else { (6_000, 9_000) };
-                self.lane("redis", gap, move |dice| {
+                let (hold, gap) = if is_cluster && self.end_ms < 30_000 {
+                    (3_000, (1_000, 2_000))
+                } else {
+                    ((self.end_ms / 3).min(20_000), (6_000, 9_000))
+                };
+                // A slot in which no job lies yet is no test.
+                let settled = (self.end_ms / 6).max(3_000);
+                let begin = if is_cluster { (settled, settled + 1_500) } else { (1_500, 6_000) };
+                self.lane_from("redis", begin, gap, move |dice| {
                     let partition = partition(dice);
                     let kind = first.pop().unwrap_or_else(|| dice.choose(&kinds));
                     match kind {
