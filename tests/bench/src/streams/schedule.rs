@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, Interval, interval};
+use tokio::time::{Instant, Interval, interval_at};
 
 use super::wire::now_us;
 
 /// Events at a steady rate, sent together each tick.
 pub(super) struct Schedule {
     ticks: Interval,
-    /// The first tick, and the same by the clock that events carry.
-    began: Option<(Instant, u64)>,
+    began: Instant,
+    /// The same by the clock that events carry.
+    epoch: u64,
     rate: f64,
 }
 
@@ -23,17 +24,17 @@ pub(super) struct Due {
 }
 
 impl Schedule {
-    /// So many events a second.
+    /// So many events a second, from now on.
     pub(super) fn new(rate: f64, tick: Duration) -> Self {
-        Self { ticks: interval(tick), began: None, rate }
+        // Both clocks at once: a first tick may come a millisecond late.
+        let (began, epoch) = (Instant::now(), now_us());
+        Self { ticks: interval_at(began, tick), began, epoch, rate }
     }
 
     /// Waits for the next tick; those that were missed come at once.
     pub(super) async fn next(&mut self) -> Due {
-        let tick = self.ticks.tick().await;
-        let (began, epoch) = *self.began.get_or_insert_with(|| (tick, now_us()));
-        let since = tick.duration_since(began);
-        let at = epoch + u64::try_from(since.as_micros()).unwrap_or(u64::MAX - epoch);
+        let since = self.ticks.tick().await.duration_since(self.began);
+        let at = self.epoch + u64::try_from(since.as_micros()).unwrap_or(u64::MAX - self.epoch);
         Due { count: since.as_secs_f64() * self.rate, at }
     }
 }
