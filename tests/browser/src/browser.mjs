@@ -28,7 +28,8 @@ export class Chromium {
     return one;
   }
 
-  context() { return this.browser.newContext(); }
+  /** A profile of its own. Nobody looks: without a graphics card the page's animations cost more than all else that it does. */
+  context() { return this.browser.newContext({ reducedMotion: "reduce" }); }
 
   /** All of its processes stop, as those of a machine that sleeps, until `wake`. */
   sleep() { this.#signal("SIGSTOP"); }

@@ -3,11 +3,16 @@ import assert from "node:assert/strict";
 
 import { eventually } from "./eventually.mjs";
 
-/** Every event once, in order, from the first to the end, whatever broke in between. */
-export function isWholeHistory(seen) {
+const ENDS = ["completed", "failed", "cancelled"];
+
+/** The page was told every event once, in order, from the first to the end, whatever broke in between. */
+export async function isWholeHistory(page, id) {
+  // The page may know the end by a poll already, before the stream tells it.
+  await eventually("the stream tells the end", async () => (await page.seen(id)).some(([name]) => ENDS.includes(name)));
+  const seen = await page.seen(id);
   assert.deepEqual(seen.map(([, id]) => parseInt(id, 10)), seen.map((_, index) => index + 1));
   assert.ok(seen.every(([name, , data], index) => data.type === name && data.seq === index + 1));
-  const ends = seen.map(([name]) => ["completed", "failed", "cancelled"].includes(name));
+  const ends = seen.map(([name]) => ENDS.includes(name));
   assert.equal(ends.indexOf(true), seen.length - 1, "one end, at the end");
 }
 

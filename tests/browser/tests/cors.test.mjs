@@ -48,7 +48,7 @@ const submission = (payload) => ({
 
 story("a configured origin's page submits, polls, cancels, and streams", async (page, context) => {
   const tab = await visit(context, friend);
-  const accepted = await call(tab, "POST", "/api/jobs", submission({ tokens: 600, perSecond: 40 }));
+  const accepted = await call(tab, "POST", "/api/jobs", submission({ tokens: 6000, perSecond: 40 }));
   assert.equal(accepted.status, 202, JSON.stringify(accepted));
   const { jobId } = JSON.parse(accepted.text);
   assert.equal(accepted.location, `/api/jobs/${jobId}`, "it may read the header");

@@ -55,7 +55,7 @@ story("a key is asked for, and streams go by tokens that are renewed", async (pa
   const before = urls.filter((url) => url.endsWith("/api/tokens")).length;
   world.system.wire.cut();
   await isWholeStory(page, world.system, id, HEADERS);
-  isWholeHistory(await page.seen(id));
+  await isWholeHistory(page, id);
   assert.ok(urls.filter((url) => url.endsWith("/api/tokens")).length > before);
   assert.ok(urls.every((url) => !url.includes(KEY)), "the key is in no address");
 

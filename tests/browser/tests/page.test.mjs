@@ -29,7 +29,7 @@ story("each example task is submitted and completes", async (page) => {
   await page.shows(jobs.transcode, "result", /"duration": 60\b/);
   await page.shows(jobs.shout, "result", "SO QUIET");
   await isWholeStory(page, world.system, jobs.narrate);
-  for (const job of Object.values(jobs)) isWholeHistory(await page.seen(job));
+  for (const job of Object.values(jobs)) await isWholeHistory(page, job);
   const { path } = (await page.seen(jobs.transcode)).at(-1)[2].result;
   await rm(join(REPOSITORY, path));
   const progress = (await page.seen(jobs.wordcount)).filter(([name]) => name === "progress");
@@ -56,7 +56,7 @@ story("a cancelled job stops, and can be taken off the list", async (page) => {
   await page.grown(id, 100);
   await page.card(id).getByRole("button", { name: "Cancel narrate" }).click();
   await page.shows(id, "status", "Cancelled");
-  isWholeHistory(await page.seen(id));
+  await isWholeHistory(page, id);
   assert.equal((await world.system.call("GET", `/api/jobs/${id}`)).status, "cancelled");
   await page.card(id).getByRole("button", { name: "Remove" }).click();
   await page.tab.getByText("No jobs yet").waitFor();
@@ -65,7 +65,7 @@ story("a cancelled job stops, and can be taken off the list", async (page) => {
 });
 
 story("gateways are killed in mid-stream and come back", async (page) => {
-  const id = await page.submit("narrate", { tokens: 600, perSecond: 40 });
+  const id = await page.submit("narrate", { tokens: 1000, perSecond: 40 });
   await page.grown(id, 200);
   const serving = await eventually("a gateway streams", async () => {
     for (const index of [0, 1]) if (await world.system.openStreams(index)) return [index];
@@ -80,7 +80,7 @@ story("gateways are killed in mid-stream and come back", async (page) => {
   await page.shows(id, "status", "Reconnecting");
   for (const index of [0, 1]) world.system.startGateway(index);
   await isWholeStory(page, world.system, id);
-  isWholeHistory(await page.seen(id));
+  await isWholeHistory(page, id);
   for (const index of [0, 1]) await world.system.ready(index);
 });
 
@@ -106,7 +106,7 @@ story("the text is whole after 20 reloads in the middle of it", async (page) => 
     // On a busy machine it may take a longer story.
     inTheMiddle = (await world.system.call("GET", `/api/jobs/${id}`)).status === "processing";
     await isWholeStory(page, world.system, id);
-    isWholeHistory(await page.seen(id));
+    await isWholeHistory(page, id);
   }
 });
 
@@ -121,7 +121,7 @@ story("a job is followed by its id, and other tabs follow what one submits", asy
   for (const tab of [page, other]) {
     await isWholeStory(tab, world.system, jobId);
     assert.equal(await tab.card(jobId).locator("h3").textContent(), "narrate");
-    isWholeHistory(await tab.seen(jobId));
+    await isWholeHistory(tab, jobId);
   }
   const unknown = "019ab3c4-5d6e-7f80-9a1b-2c3d4e5f6000";
   await page.tab.getByLabel("Follow a job by its id").fill(unknown);
@@ -145,6 +145,6 @@ story("more jobs than a browser has connections", async (page) => {
   for (const id of ids) {
     await page.shows(id, "status", "Completed");
     await page.shows(id, "text", `text of ${id}`);
-    isWholeHistory(await page.seen(id));
+    await isWholeHistory(page, id);
   }
 });
