@@ -11,7 +11,7 @@ COPY . .
 # touches are built anew. So the binary has to be taken out in the same step.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
-    cargo build --locked --release --package jobcast-cli \
+    cargo build --locked --release --package jobcast-cli --features jemalloc \
     && install target/release/jobcast /usr/local/bin/jobcast
 
 # Of the same Debian, so of the same libc. Not smaller than this: the programs of your tasks come on top, by

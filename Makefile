@@ -27,7 +27,7 @@ setup: ## install what is missing, by the machine's package manager
 	@scripts/setup
 
 run: setup ## build and start everything: gateways on ports 8080 and 8081, a worker, a private Redis
-	@cargo run --profile $(PROFILE) -p jobcast-cli -- dev --gateways 2 $(ARGS)
+	@cargo run --profile $(PROFILE) $(if $(filter-out dev,$(PROFILE)),--features jemalloc) -p jobcast-cli -- dev --gateways 2 $(ARGS)
 
 test: setup ## build and run all tests, against real Redis servers that they start
 	@scripts/test $(ARGS)

@@ -14,7 +14,7 @@ use tokio::runtime::Runtime;
 use crate::args::{Args, Command, Role};
 
 /// Measured: idle streams take the least memory with it (docs/decisions/0017).
-#[cfg(all(unix, target_pointer_width = "64"))]
+#[cfg(all(feature = "jemalloc", unix, target_pointer_width = "64"))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

@@ -15,7 +15,7 @@ use measure::{appends, bare, beside, jobs, memory, outputs, streams, submissions
 use serde_json::json;
 
 /// What is measured in processes of the bench's own, a worker, a courier and what they are held against, has the binary's allocator.
-#[cfg(all(unix, target_pointer_width = "64"))]
+#[cfg(all(feature = "jemalloc", unix, target_pointer_width = "64"))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

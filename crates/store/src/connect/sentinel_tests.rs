@@ -68,7 +68,8 @@ async fn the_primary_that_the_sentinel_names_is_used_also_after_a_failover() {
     assert!(increment(&router).await.unwrap() > before);
     let named = router.topology().primary_of(slot_of_key("n")).await.unwrap();
     assert_eq!(named.to_string(), replica.addr());
-    eventually(LONG, "the channel stands again", async || sink.standing.load(Ordering::Relaxed) > stood).await;
+    eventually(LONG, "the channel stands again", async || sink.standing.load(Ordering::Relaxed) > stood)
+        .await;
     eventually(LONG, "what is published is heard", async || {
         let mut publish = cmd("SPUBLISH");
         publish.arg(crate::keys::keys_of("jc", job.partition()).unwrap().live(&job.into())).arg("x");
