@@ -55,7 +55,7 @@ type Wrong = fn(&mut Run, &mut Dice) -> Option<()>;
 type Row = (&'static str, Topology, Wrong, &'static [Kind]);
 
 /// In how many runs each wrong is tried.
-const ENOUGH: u32 = 10;
+const ENOUGH: u32 = 6;
 
 /// Does each wrong to many right runs. Each must be found in each run that had a place for it, and many must have.
 fn all_are_found(rows: &[Row]) {
