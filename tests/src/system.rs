@@ -19,7 +19,7 @@ fn tasks() -> String {
     let program = |name: &str| repository().join("tests/programs").join(name).display().to_string();
     format!(
         "[tasks.wordcount]\nhandler = \"wordcount\"\n[tasks.narrate]\nhandler = \"narrate\"\n[tasks.remote]\n\
-         [tasks.count]\ncommand = [\"python3\", {:?}]\n",
+         [tasks.count]\ncommand = [\"python3\", \"-I\", \"-S\", {:?}]\n",
         program("count.py")
     )
 }

@@ -167,7 +167,7 @@ async fn a_primary_dies_under_running_jobs() {
 async fn what_a_dead_primary_took_with_it_is_told() {
     let system = start().await;
     let cluster = system.redis.cluster();
-    let running = Running::start(&system, 8, 150, 15).await;
+    let running = Running::start(&system, 8, 300, 30).await;
     let node = node_of(&system, running.jobs()[0]).await;
     let replicas = cluster.replicas_of(node).await;
     for &replica in &replicas {

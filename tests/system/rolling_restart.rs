@@ -87,7 +87,7 @@ async fn crowd(client: &Client, jobs: &[JobId]) -> Crowd {
     for _ in 0..feed {
         crowd.follow("/api/feed");
     }
-    eventually(SOON, "all follow", async || crowd.began() == STREAMS.iter().sum::<usize>()).await;
+    eventually(3 * SOON, "all follow", async || crowd.began() == STREAMS.iter().sum::<usize>()).await;
     crowd
 }
 

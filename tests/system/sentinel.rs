@@ -50,7 +50,7 @@ async fn the_primary_dies() {
 async fn what_the_primary_took_with_it_is_told() {
     let system = start().await;
     let set = system.redis.sentinel();
-    let running = Running::start(&system, 8, 150, 15).await;
+    let running = Running::start(&system, 8, 300, 30).await;
     let old = set.primary().await;
     let replicas = (0..3).filter(|&n| n != old);
     replicas.clone().for_each(|replica| set.pause(replica));
