@@ -262,7 +262,7 @@ async fn the_report_is_a_table_a_document_and_a_page() {
     }
     for when in ["memoryBefore", "memoryOpen", "memoryEnd"] {
         let bytes = report["kernel"][when].as_u64().unwrap();
-        assert!(bytes > 0 && bytes % 4096 == 0, "{when}: {report:#}");
+        assert!(bytes > 0 && bytes.is_multiple_of(4096), "{when}: {report:#}");
     }
     assert!(report["seconds"].as_array().unwrap().len() >= 3, "{report:#}");
     assert_page(&fs::read_to_string(&html).unwrap());
