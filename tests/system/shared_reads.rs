@@ -114,7 +114,8 @@ async fn no_more_reads_are_in_flight_than_may_be() {
     let reads = wiretap.reads();
     println!("{LOGS} logs read at once: {reads:?}");
     assert!(reads.all >= LOGS);
-    assert_eq!(reads.most_in_flight, 4, "as many as may be, and none more");
+    let most = reads.most_in_flight;
+    assert!((2..=4).contains(&most), "several at once, and no more than may be: {most}");
     testkit::eventually(SOON, "none is left", async || wiretap.reads().in_flight == 0).await;
     system.nothing_grows().await;
 }
