@@ -190,11 +190,11 @@ async fn nothing_acknowledged_is_lost_with_the_primary() {
             acknowledged
         });
     }
-    testkit::eventually(SOON, "60 are made", async || system.jobs().await >= 60).await;
+    testkit::eventually(SOON, "200 are made", async || system.jobs().await >= 200).await;
     system.redis.kill();
     cmd("REPLICAOF").arg("NO").arg("ONE").exec_async(&mut replica.client().await).await.unwrap();
     let acknowledged: Vec<_> = submitters.join_all().await.into_iter().flatten().collect();
-    assert!(acknowledged.len() > 40, "{}", acknowledged.len());
+    assert!(acknowledged.len() > 150, "{}", acknowledged.len());
     for id in acknowledged {
         assert_eq!(status_on(&replica, id).await.as_deref(), Some("pending"), "{id} was acknowledged");
     }

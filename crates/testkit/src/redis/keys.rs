@@ -4,7 +4,10 @@ use std::fmt;
 use std::time::Duration;
 
 use redis::aio::ConnectionLike;
-use redis::{RedisResult, cmd};
+use redis::{RedisResult, cmd, pipe};
+
+/// How many keys are asked about at once.
+const PAGE: usize = 1_000;
 
 /// One key of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,10 +39,8 @@ pub async fn dump(connection: &mut impl ConnectionLike) -> Vec<KeyInfo> {
     keys.sort_unstable();
     keys.dedup();
     let mut all = Vec::with_capacity(keys.len());
-    for key in keys {
-        if let Some(info) = look(connection, &key).await.unwrap_or_else(|error| panic!("{key:?}: {error}")) {
-            all.push(info);
-        }
+    for page in keys.chunks(PAGE) {
+        all.extend(look(connection, page).await.expect("keys are looked at"));
     }
     all
 }
@@ -53,7 +54,7 @@ async fn scan(connection: &mut impl ConnectionLike) -> RedisResult<Vec<Vec<u8>>>
     let (mut cursor, mut all) = (0_u64, Vec::new());
     loop {
         let (next, page): (u64, Vec<Vec<u8>>) =
-            cmd("SCAN").arg(cursor).arg("COUNT").arg(1_000).query_async(connection).await?;
+            cmd("SCAN").arg(cursor).arg("COUNT").arg(PAGE).query_async(connection).await?;
         all.extend(page);
         if next == 0 {
             return Ok(all);
@@ -62,11 +63,34 @@ async fn scan(connection: &mut impl ConnectionLike) -> RedisResult<Vec<Vec<u8>>>
     }
 }
 
-/// One key, or `None` if it is gone.
-async fn look(connection: &mut impl ConnectionLike, key: &[u8]) -> RedisResult<Option<KeyInfo>> {
-    let kind: String = cmd("TYPE").arg(key).query_async(connection).await?;
-    let size_by = match kind.as_str() {
-        "none" => return Ok(None),
+/// These keys, without those that are gone.
+async fn look(connection: &mut impl ConnectionLike, keys: &[Vec<u8>]) -> RedisResult<Vec<KeyInfo>> {
+    let mut types = pipe();
+    for key in keys {
+        types.cmd("TYPE").arg(key);
+    }
+    let kinds: Vec<String> = types.query_async(connection).await?;
+    let there: Vec<_> = keys.iter().zip(kinds).filter(|(_, kind)| kind != "none").collect();
+    let mut rest = pipe();
+    for (key, kind) in &there {
+        rest.cmd(size_by(kind)).arg(key).cmd("PTTL").arg(key);
+    }
+    let numbers: Vec<i64> = rest.query_async(connection).await?;
+    let infos = there.into_iter().zip(numbers.chunks_exact(2)).filter_map(|((key, kind), numbers)| {
+        let (size, ttl) = (numbers[0].unsigned_abs(), numbers[1]);
+        let ttl = match ttl {
+            -2 => return None,
+            -1 => None,
+            left => Some(Duration::from_millis(left.unsigned_abs())),
+        };
+        Some(KeyInfo { key: String::from_utf8_lossy(key).into_owned(), kind, ttl, size })
+    });
+    Ok(infos.collect())
+}
+
+/// The command that says how large a key of this type is.
+fn size_by(kind: &str) -> &'static str {
+    match kind {
         "string" => "STRLEN",
         "list" => "LLEN",
         "set" => "SCARD",
@@ -74,13 +98,5 @@ async fn look(connection: &mut impl ConnectionLike, key: &[u8]) -> RedisResult<O
         "hash" => "HLEN",
         "stream" => "XLEN",
         other => panic!("a key of the unknown type {other}"),
-    };
-    let size: u64 = cmd(size_by).arg(key).query_async(connection).await?;
-    let ttl: i64 = cmd("PTTL").arg(key).query_async(connection).await?;
-    let ttl = match ttl {
-        -2 => return Ok(None),
-        -1 => None,
-        left => Some(Duration::from_millis(left.unsigned_abs())),
-    };
-    Ok(Some(KeyInfo { key: String::from_utf8_lossy(key).into_owned(), kind, ttl, size }))
+    }
 }
