@@ -1,6 +1,17 @@
 //! What clients hold.
 
-use testkit::sse::Event;
+use testkit::sse::{Event, SseStream};
+
+use crate::SOON;
+
+/// The next `count` events of a stream; panics if one doesn't come [`SOON`].
+pub async fn take(stream: &mut SseStream, count: usize) -> Vec<Event> {
+    let mut events = Vec::new();
+    while events.len() < count {
+        events.push(stream.next_within(SOON).await.expect("one more event"));
+    }
+    events
+}
 
 /// The frames of these events, as they came.
 pub fn frames<'a>(events: impl IntoIterator<Item = &'a Event>) -> Vec<String> {

@@ -1,10 +1,4 @@
 //! Whole systems: Redis, gateways and workers as processes of their own, as users run them.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "for tests alone: what fails must fail loudly"
-)]
 
 mod answer;
 mod apart;
@@ -40,7 +34,7 @@ pub use client::Client;
 pub use counted::{assert_counted, assert_counted_at_once, brief, data, turns};
 pub use crowd::{Crowd, Followed, Told, Visit};
 pub use fold::{fold, told};
-pub use history::{frames, held};
+pub use history::{frames, held, take};
 pub use hook::{ANSWER, Got, Hook};
 pub use http2::{Http2, Http2Answer, Http2Stream, ROOMY, Windows};
 pub use meddler::{Fault, Meddler};

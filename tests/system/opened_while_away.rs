@@ -5,7 +5,7 @@ use model::JobId;
 use serde_json::{Value, json};
 use testkit::sse::{End, Event, SseStream};
 use tokio::task::JoinSet;
-use whole::{Client, Remote, SOON, System};
+use whole::{Client, Remote, SOON, System, take};
 
 const UNKNOWN: [&str; 2] = ["019ab3c4-5d6e-7f80-9a1b-2c3d4e5f6000", "019ab3c4-5d6e-7f80-9a1b-2c3d4e5f6400"];
 
@@ -55,11 +55,7 @@ impl Case {
     /// What is told as soon as Redis is back: all but the running job's end.
     async fn hear(&self, stream: &mut SseStream) -> Vec<Event> {
         let at_once = self.told.len() - usize::from(self.waits());
-        let mut events = Vec::new();
-        while events.len() < at_once {
-            events.push(stream.next_within(SOON).await.expect("it goes on"));
-        }
-        events
+        take(stream, at_once).await
     }
 
     /// Whether it goes on until the running job ends.

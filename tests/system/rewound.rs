@@ -3,17 +3,9 @@
 use model::JobId;
 use serde_json::{Value, json};
 use testkit::sse::{Event, SseStream};
-use whole::{Behind, Client, RawStream, Remote, SOON, Saved, System, frames, held};
+use whole::{Behind, Client, RawStream, Remote, SOON, Saved, System, frames, held, take};
 
 const SOON_RECONCILED: &str = "[stream]\nreconcile = \"1s\"";
-
-async fn take(stream: &mut SseStream, count: usize) -> Vec<Event> {
-    let mut events = Vec::new();
-    while events.len() < count {
-        events.push(stream.next_within(SOON).await.expect("one more event"));
-    }
-    events
-}
 
 /// How often these events say that the history was rewound. Nothing else may be said.
 #[track_caller]

@@ -10,7 +10,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use testkit::redis::cmd;
 use testkit::sse::{Event, SseStream};
-use whole::{Client, Http2, Http2Stream, SOON, System, data};
+use whole::{Client, Http2, Http2Stream, SOON, System, data, take};
 
 /// The longest first line of a request that nginx takes as it is configured by default.
 const NGINX_LINE: usize = 8192;
@@ -32,14 +32,6 @@ async fn cancel(client: &Client, jobs: &[JobId]) {
     for job in jobs {
         assert_eq!(client.tell(&format!("/api/jobs/{job}/cancel"), &json!({})).await.status, 202);
     }
-}
-
-async fn next(stream: &mut SseStream, count: usize) -> Vec<Event> {
-    let mut events = Vec::new();
-    while events.len() < count {
-        events.push(stream.next_within(SOON).await.expect("it goes on"));
-    }
-    events
 }
 
 /// The names of what was told of each job.
@@ -82,7 +74,7 @@ async fn a_hundred_jobs_whosever_they_are() {
     let path = format!("{}&token={}", path(&jobs), answer.body["token"].as_str().unwrap());
     let line = format!("GET {path} HTTP/1.1\r\n").len();
     let mut stream = SseStream::open(&client.url(&path)).await;
-    let first = next(&mut stream, MAX_JOBS).await;
+    let first = take(&mut stream, MAX_JOBS).await;
     let id = first.last().unwrap().id.clone().unwrap();
     println!("a first line of {line} bytes, an id of {}", id.len());
     assert!(line + "&lastEventId=".len() + id.len() < NGINX_LINE, "{line} and {}", id.len());
@@ -100,7 +92,7 @@ async fn a_hundred_jobs_whosever_they_are() {
 
     // From any id, by header or query, on HTTP/2 too, it goes on exactly there.
     cancel(&acme, &mine[..10]).await;
-    let more = next(&mut stream, 10).await;
+    let more = take(&mut stream, 10).await;
     let whole = [first.as_slice(), &more].concat();
     for n in [1, 21, 50, 99, 105] {
         let id = whole[n - 1].id.as_deref().unwrap();
@@ -108,7 +100,7 @@ async fn a_hundred_jobs_whosever_they_are() {
         let by_query = format!("{path}&lastEventId={id}");
         let mut asked = SseStream::open(&client.url(&by_query)).await;
         for stream in [&mut resumed, &mut asked] {
-            let rest = next(stream, whole.len() - n).await;
+            let rest = take(stream, whole.len() - n).await;
             assert_eq!(told(&[&whole[..n], &rest].concat()), told(&whole), "after {n}");
         }
     }
@@ -136,7 +128,7 @@ async fn a_hundred_jobs_whosever_they_are() {
     }
     // A snapshot of each that is known; the others are gone; each once.
     let mut now = SseStream::open(&client.url(&format!("{path}&from=now"))).await;
-    let snapshots = next(&mut now, MAX_JOBS).await;
+    let snapshots = take(&mut now, MAX_JOBS).await;
     let all = each(&mine, &["snapshot"]).into_iter().chain(each(&gone, &["gone"])).collect();
     assert_eq!(told(&snapshots), all);
 
@@ -166,7 +158,7 @@ async fn a_feeds_cursor_may_know_of_more_partitions_than_the_gateway() {
     };
     let before = fill().await;
     let mut stream = SseStream::open(&client.url("/api/feed")).await;
-    assert_eq!(told(&next(&mut stream, before.len()).await), each(&before, &["queued"]));
+    assert_eq!(told(&take(&mut stream, before.len()).await), each(&before, &["queued"]));
     let id = stream.last_event_id().to_owned();
     drop(stream);
 
@@ -190,6 +182,6 @@ async fn a_feeds_cursor_may_know_of_more_partitions_than_the_gateway() {
     let mut later = SseStream::builder(client.url("/api/feed")).last_event_id(&id).open().await;
     let after = fill().await;
     for stream in [&mut stream, &mut later] {
-        assert_eq!(told(&next(stream, after.len()).await), each(&after, &["queued"]), "once, and all");
+        assert_eq!(told(&take(stream, after.len()).await), each(&after, &["queued"]), "once, and all");
     }
 }

@@ -2,20 +2,12 @@
 
 use model::JobId;
 use serde_json::{Value, json};
-use testkit::sse::{Event, SseStream};
-use whole::{Behind, Client, RawStream, Remote, SOON, System, frames, held};
+use testkit::sse::Event;
+use whole::{Behind, Client, RawStream, Remote, SOON, System, frames, held, take};
 
 /// The job's cursor now.
 async fn head(client: &Client, id: JobId) -> String {
     client.job(id).await["lastEventId"].as_str().unwrap().to_owned()
-}
-
-async fn take(stream: &mut SseStream, count: usize) -> Vec<Event> {
-    let mut events = Vec::new();
-    while events.len() < count {
-        events.push(stream.next_within(SOON).await.expect("one more event"));
-    }
-    events
 }
 
 /// Whether `event` is the snapshot that says `reason`: with the id `start`, and the job as polled.

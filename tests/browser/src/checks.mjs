@@ -8,8 +8,10 @@ const ENDS = ["completed", "failed", "cancelled"];
 /** The page was told every event once, in order, from the first to the end, whatever broke in between. */
 export async function isWholeHistory(page, id) {
   // The page may know the end by a poll already, before the stream tells it.
-  await eventually("the stream tells the end", async () => (await page.seen(id)).some(([name]) => ENDS.includes(name)));
-  const seen = await page.seen(id);
+  const seen = await eventually("the stream tells the end", async () => {
+    const soFar = await page.seen(id);
+    return soFar.some(([name]) => ENDS.includes(name)) && soFar;
+  });
   assert.deepEqual(seen.map(([, id]) => parseInt(id, 10)), seen.map((_, index) => index + 1));
   assert.ok(seen.every(([name, , data], index) => data.type === name && data.seq === index + 1));
   const ends = seen.map(([name]) => ENDS.includes(name));
