@@ -64,7 +64,8 @@ impl SentinelSetBuilder {
         Self { sentinels, ..self }
     }
 
-    /// After how long a silent primary is thought dead; 1 s by default.
+    /// After how long a silent primary is thought dead; 3 s by default, so that none is replaced because a busy machine let
+    /// it stand still.
     #[must_use]
     pub fn down_after(self, down_after: Duration) -> Self {
         Self { down_after, ..self }
@@ -144,7 +145,7 @@ impl SentinelSet {
         SentinelSetBuilder {
             replicas: 2,
             sentinels: 3,
-            down_after: Duration::from_secs(1),
+            down_after: Duration::from_secs(3),
             failover_timeout: Duration::from_secs(5),
             append_only: true,
             settings: Vec::new(),

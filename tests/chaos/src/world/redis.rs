@@ -1,5 +1,7 @@
 //! Redis in its three forms, as far as the suite asks it.
 
+use std::time::Duration;
+
 use testkit::redis::{MultiplexedConnection, Node, RedisCluster, RedisServer, SentinelSet, cmd};
 
 use super::Link;
@@ -25,7 +27,9 @@ impl Redis {
             Topology::Single => Self::Single(RedisServer::start().await),
             Topology::Sentinel => {
                 let replicas = if durability == Durability::Replicated { 1 } else { 2 };
-                Self::Sentinel(SentinelSet::builder().replicas(replicas).append_only(false).start().await)
+                let set = SentinelSet::builder().replicas(replicas).append_only(false);
+                // Soon, so that a run of a minute has many failovers: one more, of a primary that stood still, is one more fault.
+                Self::Sentinel(set.down_after(Duration::from_secs(1)).start().await)
             }
             Topology::Cluster => Self::Cluster(RedisCluster::builder().append_only(false).start().await),
         }
