@@ -1,17 +1,13 @@
 //! The queue on a real Redis: who is next, when a job may start, and how many may run at once.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on fails at once")]
-
-#[macro_use]
-mod bench;
-
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bench::{Bench, LEASE, SWEEP, done, new_job, owner, retry, task, token};
 use model::{ErrorCode, JobId, Owner, Partition, Priority, RunLimits, Status};
 use store::{Claimable, Claimed, NewJob, Retry, Swept};
 use tokio::task::JoinSet;
+
+use crate::bench::{self, Bench, LEASE, SWEEP, done, new_job, owner, retry, task, token};
 
 fn of(owner: &str) -> NewJob {
     NewJob { owner: owner.parse().unwrap(), ..new_job() }

@@ -1,14 +1,10 @@
 //! An owner's jobs as a list, against a real Redis: newest first, page by page, whatever partition they live in.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on fails at once")]
-
-#[macro_use]
-mod bench;
-
-use bench::{Bench, done, failed, new_job, owner};
 use model::{JobId, Json, Owner, Status};
 use store::{End, ListQuery, Listed, NewJob};
 use testkit::redis::cmd;
+
+use crate::bench::{Bench, done, failed, new_job, owner};
 
 fn all(limit: usize) -> ListQuery {
     ListQuery { owner: owner(), status: None, task: None, after: None, limit }

@@ -1,18 +1,14 @@
 //! External jobs: nobody claims them, the first report starts the one attempt, and whatever ends it is the end.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on fails at once")]
-
-#[macro_use]
-mod bench;
-
 use std::time::Duration;
 
-use bench::{Bench, LEASE, done, failed, new_job, owner, retry, task, text, token};
 use model::{ErrorCode, JobId, RunLimits, Status, Timestamp};
 use store::{
     CancelError, Claimable, EndLabels, External, Idempotency, Lease, NewJob, SubmitError, Submitted,
     WorkError,
 };
+
+use crate::bench::{Bench, LEASE, done, failed, new_job, owner, retry, task, text, token};
 
 /// Longer than a worker's, so that it shows which of them holds.
 const OWN: Duration = Duration::from_mins(2);

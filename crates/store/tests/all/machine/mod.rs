@@ -2,13 +2,6 @@
 //! moves, forth and back. After each call all of Redis is read and held to what must be true at any time, by code that shares
 //! nothing with the scripts.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test that can't go on fails at once"
-)]
-
 mod calls;
 mod invariants;
 mod log;

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use model::{Entry, JobId, Mark, Timestamp, Token};
 use serde_json::Value;
 
-use crate::log::History;
-use crate::snapshot::Snapshot;
+use super::log::History;
+use super::snapshot::Snapshot;
 
 /// A job that the test has submitted.
 pub(crate) struct Known {

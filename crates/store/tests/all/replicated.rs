@@ -1,15 +1,9 @@
 //! `Durability::Replicated`: what is acknowledged is on the replicas, and what isn't is said so and found again.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on fails at once")]
-
-#[allow(unused_macros, reason = "these tests have servers of their own")]
-mod bench;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use bench::{LEASE, SWEEP, done, failed, new_job, owner, retry, task, token};
 use model::{JobId, Status};
 use store::{
     CancelError, Claimed, Durability, End, Idempotency, NewJob, Options, Replication, Store, StoreError,
@@ -19,6 +13,8 @@ use testkit::eventually_ok;
 use testkit::proxy::Proxy;
 use testkit::redis::{FromRedisValue, RedisServer, cmd};
 use tokio::task::JoinSet;
+
+use crate::bench::{LEASE, SWEEP, done, failed, new_job, owner, retry, task, token};
 
 const LONG: Duration = Duration::from_mins(1);
 /// How long is waited for a replica that will not have it.

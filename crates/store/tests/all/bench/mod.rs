@@ -1,13 +1,5 @@
 //! A server, a store on it, and jobs to put there.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    dead_code,
-    reason = "a test that can't go on fails at once, and each test binary uses a part of this"
-)]
-
 use std::collections::BTreeSet;
 use std::time::Duration;
 

@@ -7,9 +7,9 @@ use model::{Report, RunLimits, TaskName, Token};
 use serde_json::{Value, json};
 use store::{Claimable, Claimed, End, Lease, WorkError};
 
-use crate::op::Most;
-use crate::snapshot::Snapshot;
-use crate::world::{HERE, World};
+use super::op::Most;
+use super::snapshot::Snapshot;
+use super::world::{HERE, World};
 
 /// A call of a worker, with all that it carries.
 #[derive(Clone, Debug)]

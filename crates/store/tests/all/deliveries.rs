@@ -1,13 +1,7 @@
 //! Deliveries of webhooks and dead letters, against a real Redis.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on fails at once")]
-
-#[macro_use]
-mod bench;
-
 use std::time::Duration;
 
-use bench::{Bench, SWEEP, failed, new_job, owner, token};
 use model::webhook::DeliveryId;
 use model::wire::{AttemptView, DeadLetterFilter, DeliveryStatus};
 use model::{JobId, RunLimits, Status, Timestamp};
@@ -15,6 +9,8 @@ use store::{
     DeadLetterLimits, DeadLettersQuery, Due, DueDeliveries, DueOptions, MAX_SETTLEMENTS, NewJob, Outcome,
     ReplayError, Settled, Settlement, Webhook, WebhookSecret,
 };
+
+use crate::bench::{Bench, SWEEP, failed, new_job, owner, token};
 
 const LEASE: Duration = Duration::from_mins(1);
 const DUE: DueOptions = DueOptions { most: 100, lease: LEASE, longest_body: 1 << 20 };

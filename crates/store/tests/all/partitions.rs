@@ -1,14 +1,8 @@
 //! How many partitions there are, and how they become more, against a real Redis.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on fails at once")]
-
-#[macro_use]
-mod bench;
-
 use std::collections::HashSet;
 use std::time::Duration;
 
-use bench::{Bench, new_job, owner};
 use model::Partition;
 use store::{
     GrowError, Idempotency, NewJob, Options, PartitionCounts, Store, StoreError, Submitted, SweepOptions,
@@ -16,6 +10,8 @@ use store::{
 };
 use testkit::redis::{RedisServer, cmd};
 use tokio_util::sync::CancellationToken;
+
+use crate::bench::{Bench, new_job, owner};
 
 const SOON: Duration = Duration::from_mins(1);
 

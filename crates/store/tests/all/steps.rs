@@ -1,20 +1,16 @@
 //! The steps against a real Redis: what each does, that a repeat answers as the first time, and what is left in the end. Every
 //! test runs on a single server and on a one-node Cluster with 16 partitions.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on fails at once")]
-
-#[macro_use]
-mod bench;
-
 use std::time::Duration;
 
-use bench::{Bench, LEASE, SWEEP, T0, done, failed, new_job, owner, retry, task, text, token};
 use model::report::Percent;
 use model::{ErrorCode, Json, Partition, Report, Status, Timestamp};
 use store::{
     CancelError, Claimed, End, Idempotency, LastReports, Lease, NewJob, SubmitError, Submitted, Swept,
     WorkError,
 };
+
+use crate::bench::{Bench, LEASE, SWEEP, T0, done, failed, new_job, owner, retry, task, text, token};
 
 on_both!(a_job_from_submission_to_its_end, bench, {
     let id = bench.submit(&new_job()).await;

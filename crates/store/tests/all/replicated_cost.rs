@@ -2,22 +2,18 @@
 //! the same servers. Prints, and judges nothing but that all were acknowledged.
 //!
 //! ```sh
-//! cargo nextest run --release -p jobcast-store --test replicated_cost --no-capture
+//! cargo nextest run --release -p jobcast-store --test all replicated_cost:: --no-capture
 //! ```
-
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on fails at once")]
-
-#[allow(unused_macros, reason = "these tests have servers of their own")]
-mod bench;
 
 use std::time::Duration;
 
-use bench::new_job;
 use store::{Durability, Options, Replication, Store, Submitted, Target};
 use testkit::eventually;
 use testkit::redis::{RedisServer, cmd};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+
+use crate::bench::new_job;
 
 /// Long enough to be seen, short enough to be run with all other tests.
 const SUBMISSIONS: usize = 2000;

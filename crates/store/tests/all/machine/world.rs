@@ -10,11 +10,11 @@ use store::{
 };
 use testkit::redis::{MultiplexedConnection, cmd};
 
-use crate::calls::{Answer, Call};
-use crate::invariants::{self, Known};
-use crate::log::{History, polled};
-use crate::op::{Batch, Op, RETENTION, new_job, reports};
-use crate::snapshot::Snapshot;
+use super::calls::{Answer, Call};
+use super::invariants::{self, Known};
+use super::log::{History, polled};
+use super::op::{Batch, Op, RETENTION, new_job, reports};
+use super::snapshot::Snapshot;
 
 const T0: u64 = 1_795_514_400_000;
 const SWEEP: SweepOptions = SweepOptions { interval: Duration::from_secs(1), lease: Duration::from_secs(5) };

@@ -1,16 +1,10 @@
 //! `Durability::Replicated` where others take over, Sentinel and Cluster: nothing that was acknowledged is lost.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on fails at once")]
-
-#[allow(unused_macros, reason = "these tests have servers of their own")]
-mod bench;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bench::{LEASE, done, new_job, task, token};
 use model::{JobId, Partition, Status};
 use parking_lot::Mutex;
 use store::{
@@ -20,6 +14,8 @@ use store::{
 use testkit::redis::{RedisCluster, SentinelSet, cmd};
 use testkit::{eventually, eventually_ok};
 use tokio::task::JoinSet;
+
+use crate::bench::{LEASE, done, new_job, task, token};
 
 const LONG: Duration = Duration::from_mins(1);
 

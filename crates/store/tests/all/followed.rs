@@ -1,15 +1,11 @@
 //! Jobs that are cancelled when nobody follows them, against a real Redis, in stepped time.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on fails at once")]
-
-#[macro_use]
-mod bench;
-
 use std::time::Duration;
 
-use bench::{Bench, done, new_job, owner, retry};
 use model::{ErrorCode, JobId, RunLimits, Status};
 use store::NewJob;
+
+use crate::bench::{self, Bench, done, new_job, owner, retry};
 
 const WITHIN: Duration = Duration::from_secs(10);
 

@@ -1,13 +1,9 @@
 //! Deleting what is kept of an ended job, against a real Redis.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on fails at once")]
-
-#[macro_use]
-mod bench;
-
-use bench::{Bench, done, failed, new_job, owner, text};
 use model::{RunLimits, Status};
 use store::{DeleteError, Idempotency, NewJob, SubmitError, WorkError};
+
+use crate::bench::{self, Bench, done, failed, new_job, owner, text};
 
 /// The keys that name `what`, without their prefix.
 async fn naming(bench: &Bench, what: &str) -> Vec<String> {

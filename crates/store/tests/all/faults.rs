@@ -1,13 +1,7 @@
 //! The steps where things go wrong: clocks that jump, keys that are gone, a full Redis, calls that come late.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on fails at once")]
-
-#[macro_use]
-mod bench;
-
 use std::time::Duration;
 
-use bench::{Bench, LEASE, SWEEP, done, failed, new_job, owner, retry, task, text, token};
 use model::{Entry, ErrorCode, Partition, RunLimits, Status, Timestamp};
 use store::{
     EndLabels, External, Idempotency, Lease, NewJob, Options, Store, StoreError, SubmitError, SweepOptions,
@@ -15,6 +9,8 @@ use store::{
 };
 use testkit::redis::cmd;
 use tokio_util::sync::CancellationToken;
+
+use crate::bench::{Bench, LEASE, SWEEP, done, failed, new_job, owner, retry, task, text, token};
 
 const DAY: u64 = 24 * 3600;
 
