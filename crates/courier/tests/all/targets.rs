@@ -1,24 +1,10 @@
 //! Where a courier connects to, and where not, whatever names say.
 
-// To see that a courier may run on any thread the compiler looks through all of an HTTP client.
-#![recursion_limit = "256"]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    unreachable_pub,
-    missing_docs,
-    dead_code,
-    reason = "a test that can't go on fails at once, and each test binary uses a part of this"
-)]
-
-mod bench;
-
 use std::sync::Arc;
 use std::time::Duration;
 
-use bench::receiver::Receiver;
-use bench::{Bench, Courier, Names, Setup, options};
+use crate::bench::receiver::Receiver;
+use crate::bench::{Bench, Courier, Names, Setup, options};
 use courier::Options;
 use model::wire::DeliveryStatus::{Dead, Delivered};
 

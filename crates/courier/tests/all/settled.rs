@@ -1,23 +1,9 @@
 //! How what came of deliveries is written: many together, and none held up by another one.
 
-// To see that a courier may run on any thread the compiler looks through all of an HTTP client.
-#![recursion_limit = "256"]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    unreachable_pub,
-    missing_docs,
-    dead_code,
-    reason = "a test that can't go on fails at once, and each test binary uses a part of this"
-)]
-
-mod bench;
-
 use std::time::Duration;
 
-use bench::receiver::Receiver;
-use bench::{Bench, Courier, LONG, Setup, options};
+use crate::bench::receiver::Receiver;
+use crate::bench::{Bench, Courier, LONG, Setup, options};
 use courier::Options;
 use model::JobId;
 use model::wire::DeliveryStatus::{Dead, Delivered, Pending};

@@ -1,25 +1,11 @@
 //! A courier on a real Redis: what becomes of deliveries, whatever their receivers do.
 
-// To see that a courier may run on any thread the compiler looks through all of an HTTP client.
-#![recursion_limit = "256"]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    unreachable_pub,
-    missing_docs,
-    dead_code,
-    reason = "a test that can't go on fails at once, and each test binary uses a part of this"
-)]
-
-mod bench;
-
 use std::time::Duration;
 
+use crate::bench::receiver::{Receiver, status};
+use crate::bench::{Bench, Courier, LONG, SECRET, Setup, keys, options, owner, secrets};
 use axum::http::header::{LOCATION, RETRY_AFTER};
 use axum::response::IntoResponse;
-use bench::receiver::{Receiver, status};
-use bench::{Bench, Courier, LONG, SECRET, Setup, keys, options, owner, secrets};
 use courier::{Failure, FailureLabels, Options, Secrets};
 use model::Json;
 use model::webhook::{Secret, sign};

@@ -1,27 +1,13 @@
 //! Many deliveries, few places: what couriers do to hosts, and to each other.
 
-// To see that a courier may run on any thread the compiler looks through all of an HTTP client.
-#![recursion_limit = "256"]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    unreachable_pub,
-    missing_docs,
-    dead_code,
-    reason = "a test that can't go on fails at once, and each test binary uses a part of this"
-)]
-
-mod bench;
-
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crate::bench::receiver::Receiver;
+use crate::bench::{Bench, Courier, LONG, Setup, options};
 use axum::response::IntoResponse;
-use bench::receiver::Receiver;
-use bench::{Bench, Courier, LONG, Setup, options};
 use courier::{Became, BecameLabels, Options};
 use model::Json;
 use model::wire::DeliveryStatus::{Dead, Delivered};

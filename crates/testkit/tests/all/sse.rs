@@ -1,7 +1,5 @@
 //! The reader and the follower, before a server that answers from a script, one connection after another.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail the test")]
-
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,5 +1,4 @@
 //! The kit's Sentinels are real: they choose another primary, whatever became of the first.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "for tests alone: what fails must fail loudly")]
 
 use std::time::Duration;
 

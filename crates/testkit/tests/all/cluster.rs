@@ -1,5 +1,4 @@
 //! The kit's Cluster is a real one: it is whole, its nodes can be taken away, and its slots move.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "for tests alone: what fails must fail loudly")]
 
 use std::time::Duration;
 
