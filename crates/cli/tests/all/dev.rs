@@ -1,5 +1,4 @@
 //! `jobcast dev` as a whole: the real process, its Redis server, and what is left when they end.
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
 use std::fs;
 use std::io::{Read, Write};

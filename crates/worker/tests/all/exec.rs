@@ -1,12 +1,5 @@
 //! The exec protocol, each sentence of it with a real program.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test that can't go on fails at once"
-)]
-
 use std::time::{Duration, Instant};
 
 use model::{Json, Report};

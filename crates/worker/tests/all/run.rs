@@ -1,21 +1,10 @@
 //! A worker on a real Redis: what becomes of jobs, whatever their handlers do.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    unreachable_pub,
-    missing_docs,
-    reason = "a test that can't go on fails at once, and nobody else uses its parts"
-)]
-
-mod bench;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use bench::{Act, Bench, LONG, json, new_job, options, owner};
+use crate::bench::{self, Act, Bench, LONG, json, new_job, options, owner};
 use model::{ErrorCode, Json, Status};
 use service::stop::Finished;
 use store::NewJob;

@@ -1,0 +1,16 @@
+//! Workers on a real Redis, and real programs as handlers: a file for each.
+//!
+//! One program, since each for itself would take longer to build than to run.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    unreachable_pub,
+    missing_docs,
+    reason = "a test that can't go on fails at once, and nobody else uses its parts"
+)]
+
+mod bench;
+mod exec;
+mod run;
