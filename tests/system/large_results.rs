@@ -18,7 +18,7 @@ async fn a_hundred_results_of_a_mebibyte_at_once_drop_no_subscription() {
     // The test's clients share one thread, on which a hundred bodies are made between a connection and its head.
     let settings = "[jobs]\nlease = \"10m\"\n[gateway]\nheader_timeout = \"5m\"\n";
     // Who waits for an answer longer than usual goes on waiting: only what Redis closes counts.
-    let patient = "response_timeout = \"1m\"\npatience = \"2m\"";
+    let patient = "response_timeout = \"30s\"\npatience = \"1m\"";
     let system = System::builder().gateways(2).workers(0).settings(settings).store(patient).start().await;
     let (mut attempts, mut browsers) = (Vec::new(), Vec::new());
     for _ in 0..JOBS {
