@@ -67,7 +67,7 @@ async fn submit_and_look(one: Client, other: Client, go_on: &AtomicBool) -> Vec<
         let polled = other.ask(&format!("/api/jobs/{id}")).await;
         assert_eq!(polled.status, 200, "{id} in partition {}: {polled:?}", id.partition());
         jobs.push((id, other.follow(id)));
-        tokio::time::sleep(Duration::from_millis(30)).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
     jobs
 }
