@@ -19,6 +19,11 @@ function program() {
   return found;
 }
 
+/** Waits by the clock until `condition` holds in the tab. By each frame, as Playwright does, all of them are drawn, without a graphics card. */
+export function holds(tab, condition, argument) {
+  return tab.waitForFunction(condition, argument, { polling: 100 });
+}
+
 /** A headless Chromium with a profile of its own, which is gone when it is closed. */
 export class Chromium {
   static async start() {
@@ -90,7 +95,7 @@ export class Page {
     }
     if (payload !== undefined) await tab.getByLabel("Payload (JSON)").fill(JSON.stringify(payload, null, 2));
     await tab.getByRole("button", { name: "Submit" }).click();
-    const id = await tab.waitForFunction((known) => {
+    const id = await holds(tab, (known) => {
       const first = document.querySelector(".job .id")?.textContent;
       return first && !known.includes(first) && first;
     }, before);
@@ -110,7 +115,8 @@ export class Page {
 
   /** Waits until so many characters of text are there. */
   async grown(id, characters) {
-    await this.tab.waitForFunction(
+    await holds(
+      this.tab,
       ([id, characters]) => [...document.querySelectorAll(".job")].find((job) => job.textContent.includes(id))?.querySelector(".text").textContent.length >= characters,
       [id, characters],
     );

@@ -1,6 +1,7 @@
 // The clients of the article that Jobcast began from, as they are written there, unchanged.
 import assert from "node:assert/strict";
 
+import { holds } from "../src/browser.mjs";
 import { eventually } from "../src/eventually.mjs";
 import { Remote } from "../src/remote.mjs";
 import { stories } from "../src/stories.mjs";
@@ -24,8 +25,8 @@ function listen(page, data) {
 }
 
 const heard = (page) => page.tab.evaluate(() => window.heard);
-const hears = (page, name) => page.tab.waitForFunction((name) => window.heard.some(([one]) => one === name), name);
-const closed = (page) => page.tab.waitForFunction(() => window.source.readyState === EventSource.CLOSED);
+const hears = (page, name) => holds(page.tab, (name) => window.heard.some(([one]) => one === name), name);
+const closed = (page) => holds(page.tab, () => window.source.readyState === EventSource.CLOSED);
 const breaks = (page) => page.tab.evaluate(() => window.breaks);
 
 /** Breaks all connections, and waits until the EventSource has noticed and is back. */
@@ -33,13 +34,13 @@ async function breakAndReturn(page) {
   const before = await breaks(page);
   world.system.wire.cut();
   await eventually("it noticed", async () => (await breaks(page)) > before);
-  await page.tab.waitForFunction(() => window.source.readyState === EventSource.OPEN);
+  await holds(page.tab, () => window.source.readyState === EventSource.OPEN);
 }
 
 story("an EventSource hears started, progress and completed; coming back it never submits again", async (page) => {
   await listen(page, { file: "a.csv" });
   const [id] = await eventually("it has submitted", () => { const jobs = world.system.jobs(); return jobs.length && jobs; });
-  await page.tab.waitForFunction(() => window.source.readyState === EventSource.OPEN);
+  await holds(page.tab, () => window.source.readyState === EventSource.OPEN);
   // While it is queued, before anything was fired: the head had the id already.
   await breakAndReturn(page);
   const worker = await Remote.claim(world.system);

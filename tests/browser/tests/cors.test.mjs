@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { after } from "node:test";
 
+import { holds } from "../src/browser.mjs";
 import { eventually } from "../src/eventually.mjs";
 import { Origin } from "../src/origin.mjs";
 import { stories } from "../src/stories.mjs";
@@ -70,11 +71,11 @@ story("a configured origin's page submits, polls, cancels, and streams", async (
     }
   }, `${world.system.url}/api/jobs/${jobId}/events?token=${token}`);
   for (const opened of [1, 2, 3]) {
-    await tab.waitForFunction((opened) => window.opened >= opened && window.seen.length > 30 * opened, opened);
+    await holds(tab, (opened) => window.opened >= opened && window.seen.length > 30 * opened, opened);
     world.system.wire.cut();
   }
   assert.equal((await call(tab, "POST", `/api/jobs/${jobId}/cancel`)).status, 202);
-  await tab.waitForFunction(() => window.seen.at(-1)?.[0] === "cancelled");
+  await holds(tab, () => window.seen.at(-1)?.[0] === "cancelled");
   const seen = await tab.evaluate(() => window.seen);
   assert.deepEqual(seen.map(([, seq]) => seq), seen.map((_, index) => index + 1), "every event once, in order");
 

@@ -56,6 +56,18 @@ story("a job that fails says why, and a payload that is no JSON isn't sent", asy
   assert.equal(world.system.jobs().length, jobs);
 });
 
+story("who wants no motion sees none, while a job runs", async (page) => {
+  const id = await page.submit("narrate", { tokens: 10000, perSecond: 50 });
+  await page.grown(id, 10);
+  const names = () => document.getAnimations().map((animation) => animation.animationName);
+  assert.deepEqual(await page.tab.evaluate(names), []);
+  await page.tab.emulateMedia({ reducedMotion: "no-preference" });
+  assert.deepEqual(await page.tab.evaluate(names), ["beat"], "else it would be no wonder");
+  await page.tab.emulateMedia({ reducedMotion: "reduce" });
+  await page.card(id).getByRole("button", { name: "Cancel narrate" }).click();
+  await page.shows(id, "status", "Cancelled");
+});
+
 story("a cancelled job stops, and can be taken off the list", async (page) => {
   const id = await page.submit("narrate", { tokens: 10000, perSecond: 50 });
   await page.grown(id, 100);
