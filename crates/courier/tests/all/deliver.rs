@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use crate::bench::receiver::{Receiver, status};
-use crate::bench::{Bench, Courier, LONG, SECRET, Setup, keys, options, owner, secrets};
 use axum::http::header::{LOCATION, RETRY_AFTER};
 use axum::response::IntoResponse;
 use courier::{Failure, FailureLabels, Options, Secrets};
@@ -13,6 +11,9 @@ use model::wire::DeliveryStatus::{Dead, Delivered};
 use service::stop::Finished;
 use store::{Webhook, WebhookSecret};
 use testkit::{Bad, BadReceiver};
+
+use crate::bench::receiver::{Receiver, status};
+use crate::bench::{Bench, Courier, LONG, SECRET, Setup, keys, options, owner, secrets};
 
 fn failures(courier: &Courier, reason: Failure) -> u64 {
     courier.metrics.failed.get_or_create(&FailureLabels { reason }).get()

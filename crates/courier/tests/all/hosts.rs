@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::bench::receiver::Receiver;
-use crate::bench::{Bench, Courier, LONG, Setup, options};
 use axum::response::IntoResponse;
 use courier::{Became, BecameLabels, Options};
 use model::Json;
 use model::wire::DeliveryStatus::{Dead, Delivered};
 use testkit::proxy::Proxy;
 use testkit::{Bad, BadReceiver};
+
+use crate::bench::receiver::Receiver;
+use crate::bench::{Bench, Courier, LONG, Setup, options};
 
 fn became(courier: &Courier, outcome: Became) -> u64 {
     courier.metrics.became.get_or_create(&BecameLabels { outcome }).get()

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use crate::bench::receiver::Receiver;
-use crate::bench::{Bench, Courier, LONG, Setup, options};
 use courier::Options;
 use model::JobId;
 use model::wire::DeliveryStatus::{Dead, Delivered, Pending};
 use testkit::proxy::Proxy;
 use testkit::redis::cmd;
+
+use crate::bench::receiver::Receiver;
+use crate::bench::{Bench, Courier, LONG, Setup, options};
 
 /// A courier whose deliveries are all answered before anything of that can be written.
 struct Scene {

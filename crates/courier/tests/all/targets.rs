@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::bench::receiver::Receiver;
-use crate::bench::{Bench, Courier, Names, Setup, options};
 use courier::Options;
 use model::wire::DeliveryStatus::{Dead, Delivered};
+
+use crate::bench::receiver::Receiver;
+use crate::bench::{Bench, Courier, Names, Setup, options};
 
 fn with(names: &Names, allow: Vec<&'static str>) -> Setup {
     Setup { allow, lookup: Arc::new(names.clone()), ..Setup::default() }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::bench::{self, Act, Bench, LONG, json, new_job, options, owner};
 use model::{ErrorCode, Json, Status};
 use service::stop::Finished;
 use store::NewJob;
@@ -13,6 +12,8 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use worker::{Exec, Failure, Options, Outcome, OutcomeLabels};
+
+use crate::bench::{self, Act, Bench, LONG, json, new_job, options, owner};
 
 #[tokio::test]
 async fn a_job_runs_and_its_reports_are_told_in_order() {
