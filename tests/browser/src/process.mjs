@@ -1,6 +1,5 @@
 // Child processes, none of which outlives the test.
 import { spawn } from "node:child_process";
-import { createServer } from "node:net";
 
 const running = new Set();
 process.on("exit", () => { for (const child of running) child.kill("SIGKILL"); });
@@ -30,16 +29,4 @@ export class Process {
     await this.ended;
     running.delete(this.child);
   }
-}
-
-/** A port that nobody listens on. */
-export function freePort() {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.on("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const { port } = server.address();
-      server.close(() => resolve(port));
-    });
-  });
 }

@@ -6,7 +6,8 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 import { SOON, eventually } from "./eventually.mjs";
-import { Process, freePort } from "./process.mjs";
+import { freePort } from "./port.mjs";
+import { Process } from "./process.mjs";
 import { Wire } from "./wire.mjs";
 
 export const REPOSITORY = fileURLToPath(new URL("../../..", import.meta.url));
@@ -17,17 +18,28 @@ export class System {
   others = [];
 
   /** Starts it; ready when this resolves. `auth` and `gateway` are TOML, lines of these sections. */
-  static async start({ auth = "anonymous = true", gateway = "" } = {}) {
+  static async start(settings) {
     const system = new System();
-    system.folder = mkdtempSync(join(tmpdir(), "jobcast-browser-"));
-    system.ports = await Promise.all([freePort(), freePort()]);
-    [system.redisPort, system.balancerPort] = await Promise.all([freePort(), freePort()]);
-    system.wire = await Wire.to(system.balancerPort);
-    system.url = `http://127.0.0.1:${system.wire.port}`;
-    system.config = join(system.folder, "jobcast.toml");
-    writeFileSync(system.config, `
+    try {
+      await system.#start(settings);
+      return system;
+    } catch (error) {
+      // What was started would keep this process from ending.
+      await system.stop(true);
+      throw error;
+    }
+  }
+
+  async #start({ auth = "anonymous = true", gateway = "" } = {}) {
+    this.folder = mkdtempSync(join(tmpdir(), "jobcast-browser-"));
+    this.ports = await Promise.all([freePort(), freePort()]);
+    [this.redisPort, this.balancerPort] = await Promise.all([freePort(), freePort()]);
+    this.wire = await Wire.to(this.balancerPort);
+    this.url = `http://127.0.0.1:${this.wire.port}`;
+    this.config = join(this.folder, "jobcast.toml");
+    writeFileSync(this.config, `
 [store]
-url = "redis://127.0.0.1:${system.redisPort}"
+url = "redis://127.0.0.1:${this.redisPort}"
 [gateway]
 ${gateway}
 [stream]
@@ -46,20 +58,19 @@ command = ["python3", "${REPOSITORY}/examples/transcode/transcode.py"]
 [auth]
 ${auth}
 `);
-    system.redis = new Process("redis-server", ["--port", String(system.redisPort), "--save", "", "--dir", system.folder]);
-    await eventually("Redis answers", () => system.redisCli("PING") === "PONG");
-    system.startGateway(0);
-    system.startGateway(1);
-    system.run(JOBCAST, ["worker", "--config", system.config]);
-    system.run("haproxy", ["-db", "-f", join(REPOSITORY, "examples/loadbalancer/haproxy.cfg")], {
-      JOBCAST_LISTEN: `127.0.0.1:${system.balancerPort}`,
-      JOBCAST_GATEWAY_1: `127.0.0.1:${system.ports[0]}`,
-      JOBCAST_GATEWAY_2: `127.0.0.1:${system.ports[1]}`,
+    this.redis = new Process("redis-server", ["--port", String(this.redisPort), "--save", "", "--dir", this.folder]);
+    await eventually("Redis answers", () => this.redisCli("PING") === "PONG");
+    this.startGateway(0);
+    this.startGateway(1);
+    this.run(JOBCAST, ["worker", "--config", this.config]);
+    this.run("haproxy", ["-db", "-f", join(REPOSITORY, "examples/loadbalancer/haproxy.cfg")], {
+      JOBCAST_LISTEN: `127.0.0.1:${this.balancerPort}`,
+      JOBCAST_GATEWAY_1: `127.0.0.1:${this.ports[0]}`,
+      JOBCAST_GATEWAY_2: `127.0.0.1:${this.ports[1]}`,
     });
-    await system.ready(0);
-    await system.ready(1);
-    await eventually("the load balancer passes requests", async () => (await fetch(`${system.url}/readyz`)).ok);
-    return system;
+    await this.ready(0);
+    await this.ready(1);
+    await eventually("the load balancer passes requests", async () => (await fetch(`${this.url}/readyz`)).ok);
   }
 
   /** Runs a program to the end of the test. */
@@ -124,10 +135,10 @@ ${auth}
 
   /** Stops everything; shows what was said, where the test failed. */
   async stop(failed) {
-    const all = [...this.gateways, ...this.others, this.redis];
+    const all = [...this.gateways, ...this.others, this.redis].filter(Boolean);
     if (failed) for (const { title, output } of all) console.error(`--- ${title}\n${output.slice(-3000)}`);
-    await this.wire.close();
+    await this.wire?.close();
     await Promise.all(all.map((process) => process.kill()));
-    rmSync(this.folder, { recursive: true, force: true });
+    if (this.folder) rmSync(this.folder, { recursive: true, force: true });
   }
 }
