@@ -12,5 +12,9 @@
 )]
 
 mod bench;
+mod ends;
 mod exec;
+mod handlers;
+mod places;
+mod redis_fails;
 mod run;

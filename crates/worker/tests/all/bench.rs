@@ -12,24 +12,11 @@ use testkit::eventually_some;
 use testkit::redis::RedisServer;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use worker::{AnyHandler, Context, Failure, Handler, Options, Parts, WorkerMetrics};
+use worker::{AnyHandler, Handler, Options, Outcome, OutcomeLabels, Parts, WorkerMetrics};
 
 /// How long anything may take; generous, for machines under load.
 pub const LONG: Duration = Duration::from_mins(1);
 pub const LEASE: Duration = Duration::from_secs(5);
-
-/// A handler from a closure.
-pub struct Act<F>(pub F);
-
-impl<F, Fut> Handler for Act<F>
-where
-    F: Fn(Context, Json) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<Json, Failure>> + Send,
-{
-    async fn run(&self, ctx: Context, payload: Json) -> Result<Json, Failure> {
-        (self.0)(ctx, payload).await
-    }
-}
 
 pub struct Bench {
     pub server: RedisServer,
@@ -114,6 +101,11 @@ impl Worker {
         let stop = shutdown.clone();
         shutdown.tasks().spawn(async move { worker::run(parts, &stop).await });
         Self { metrics, shutdown }
+    }
+
+    /// How many attempts have ended so.
+    pub fn outcomes(&self, outcome: Outcome) -> u64 {
+        self.metrics.ended.get_or_create(&OutcomeLabels { outcome }).get()
     }
 
     pub async fn stop(self) -> Finished {
