@@ -86,7 +86,7 @@ impl App {
         let rules = TargetRules::new(config.webhooks.allow.clone());
         warn_of_endpoints(&config, &rules);
         Self(Arc::new(Inner {
-            hub: Hub::new(store.clone(), options, tasks.clone(), shutdown.hard().clone()),
+            hub: Hub::new(store.clone(), options, tasks.clone(), shutdown.hard().child_token()),
             pulse: Arc::new(Pulse::new(beats)),
             targets: Targets::new(rules, tasks.clone(), shutdown.soft().clone()),
             bells: Bells::new(store.clone(), tasks, shutdown.soft().clone()),

@@ -114,7 +114,7 @@ pub(crate) fn snapshot_frame(json: &[u8], id: impl std::fmt::Display) -> Bytes {
 }
 
 impl Hub {
-    /// A hub on `store`, whose tasks run on `tasks` until `stop`.
+    /// A hub on `store`, whose tasks run on `tasks` until `stop`, or until it is closed.
     pub(crate) fn new(
         store: Store,
         options: HubOptions,
@@ -135,6 +135,11 @@ impl Hub {
         let (reads, grown) = (Semaphore::new(reads), Arc::default());
         let held = Held::default();
         Self(Arc::new(Shared { store, options, logs, held, kept, warm, reads, grown, tasks, stop }))
+    }
+
+    /// Ends whatever it is at: there are no streams any more. A read that Redis doesn't answer would go on for as long as it is away.
+    pub(crate) fn close(&self) {
+        self.0.stop.cancel();
     }
 
     /// Follows `log` from `position` on. A job is known to exist, or the follower is told that it is gone.

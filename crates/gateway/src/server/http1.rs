@@ -14,6 +14,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
 use tower::ServiceExt;
 
 use super::connection::{LAST_WORDS, Served};
@@ -72,22 +73,25 @@ pub(super) async fn serve(
             None => polled.map(|served: hyper::Result<()>| served.map(|()| None)),
         }
     };
+    let mut patience = LAST_WORDS;
     let served = tokio::select! {
         served = poll_fn(|cx| lend(connection.as_mut(), cx)) => served,
         () = drained.cancelled() => {
+            let began = Instant::now();
             connection.as_mut().graceful_shutdown();
             let rest = poll_fn(|cx| lend(connection.as_mut(), cx));
-            let Ok(served) = tokio::time::timeout(LAST_WORDS, rest).await else {
+            let Ok(served) = timeout(LAST_WORDS, rest).await else {
                 tracing::debug!("a connection is cut: its client doesn't take what is left for it");
                 return None;
             };
+            patience = patience.saturating_sub(began.elapsed());
             served
         }
     };
     match served {
         Ok(socket) => {
             let (framing, parts, stream) = stream.lock().take()?;
-            return Some(BareStream::new(socket?, framing, &parts, stream, LAST_WORDS));
+            return Some(BareStream::new(socket?, framing, &parts, stream, patience));
         }
         Err(error) => tracing::debug!(%error, "a connection broke"),
     }

@@ -49,7 +49,9 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, app: App) -> io
             () = app.hub().run() => None,
         }
     };
-    match Box::pin(hard.run_until_cancelled(kept)).await {
+    let ended = Box::pin(hard.run_until_cancelled(kept)).await;
+    app.hub().close();
+    match ended {
         Some(Some(Err(error))) => Err(error),
         Some(_) => Ok(()),
         None => {
