@@ -4,7 +4,7 @@
 -- ARGV  1 now or ''   2 random   3 id   4 token   5 lease ms   6 live channel   7 batch number or ''   8 the last progress
 --       among the reports or ''   9 its message   10… reports, pairs: an event's type, and its fields
 -- Reply {'ok', lease end} | {'cancelled', lease end} | {'lost'} | {'gap'} | {'start'}: see step start
--- Repeat: recognised by the batch number; '' is a batch of its own each time.
+-- Repeat: recognised by the batch number; without one by the random word, which is the same in all tries of one call.
 -- Errors: OOM, when Redis is full.
 -- Of all steps this one is called the most: it reads and writes no more of the job than it needs, each in one call.
 local key = KEYS[1]
@@ -15,7 +15,15 @@ if status == 'cancelled' then return { 'cancelled', tonumber(call('HGET', key, '
 if status == 'pending' and call('HEXISTS', key, 'external') == 1 then return { 'start' } end
 if status ~= 'processing' then return { 'lost' } end
 local now = clock(ARGV[1])
-local batch = ARGV[7] == '' and last + 1 or ARGV[7] + 0
+local batch
+if ARGV[7] ~= '' then
+  batch = ARGV[7] + 0
+elseif call('HGET', key, 'unnumbered') == ARGV[2] then
+  batch = last + 0
+else
+  batch = last + 1
+  call('HSET', key, 'unnumbered', ARGV[2])
+end
 if batch > last + 1 then return { 'gap' } end
 -- An external job's lease has a length of its own, whatever is asked for.
 local duration = ARGV[5]
