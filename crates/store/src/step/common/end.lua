@@ -1,24 +1,29 @@
 -- How an attempt or a job ends. Every way to an end goes through here, so that all leave the same things behind.
 
-local DAY = 24 * 3600 * 1000
+local DAY, MINUTE = 24 * 3600 * 1000, 60 * 1000
 
 -- Ends the job: event, state, TTLs, indexes, queue. `fields` go to log and feed, `private` to the log alone; `more` are
 -- pairs for the hash; `by` names the call (its token, and how it ends), so that its repeat is recognised ('' for the sweep).
 local function finish(prefix, job, now, random, status, fields, private, more, by)
   local was = job.status
   tell(prefix, job, now, random, status, fields, private)
-  local expires = now + job.retention
+  local retention = job.retention
+  -- A cancelled attempt has its place until its worker says so, or its lease ends: so long it must be known whose it is.
+  if was == 'processing' and status == 'cancelled' then
+    retention = math.max(retention, job.leaseUntil - now + MINUTE)
+  end
+  local expires = now + retention
   local changed = { 'status', status, 'finishedAt', int(job.at), 'expiresAt', int(expires), 'endedBy', with_end(job, by) }
   for _, value in ipairs(more) do changed[#changed + 1] = value end
   job.status = status
   save_job(job, unpack(changed))
 
-  call('PEXPIRE', job.key, int(job.retention))
-  call('PEXPIRE', prefix .. 'log:' .. job.id, int(job.retention))
+  call('PEXPIRE', job.key, int(retention))
+  call('PEXPIRE', prefix .. 'log:' .. job.id, int(retention))
   call('ZADD', prefix .. 'expiry', int(expires), job.owner .. ':' .. job.id)
   if job.idem ~= '' then
     call('PEXPIRE', prefix .. 'idem:' .. job.owner .. ':' .. job.idem,
-      int(math.max(DAY - (now - job.createdAt), job.retention)))
+      int(math.max(DAY - (now - job.createdAt), retention)))
   end
   if status == 'failed' then call('ZADD', prefix .. 'failedof:' .. job.owner, 0, job.id) end
   call('ZREM', prefix .. 'deadlines', job.id)
