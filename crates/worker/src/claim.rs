@@ -62,13 +62,12 @@ impl Claimer {
                 }
             }
             // Boxed: so long as it waits, which is most of the time, it should be as small as can be.
-            match soft.run_until_cancelled(Box::pin(self.wait_for_work(full))).await {
-                None => return,
-                Some(Ok(place)) => {
+            match Box::pin(self.wait_for_work(full)).await {
+                Ok(place) => {
                     kept = place;
                     backoff = Backoff::of_repeats();
                 }
-                Some(Err(error)) => {
+                Err(error) => {
                     self.complain(&error);
                     soft.run_until_cancelled(sleep(backoff.next())).await;
                 }
@@ -185,8 +184,8 @@ impl Claimer {
     }
 
     /// Waits until a claim may find something: at the bells of the tasks that were looked for, and for a place of one of those
-    /// that are `full` and weren't. A place that is to be offered next is kept. A ring that can't be used now is given to
-    /// somebody else.
+    /// that are `full` and weren't; or until the soft stop. A place that is to be offered next is kept. A ring that can't be used
+    /// now is given to somebody else. Not to be dropped half-way: it may be in the middle of a claim.
     async fn wait_for_work(&mut self, full: Vec<TaskName>) -> Result<Option<Place>, StoreError> {
         let shop = Arc::clone(&self.shop);
         let heard: Vec<_> = self.looked.iter().cloned().collect();
@@ -194,6 +193,7 @@ impl Claimer {
         let mut bell = Box::pin(hear(&shop.store, self.partition, &heard));
         loop {
             tokio::select! {
+                () = shop.soft.cancelled() => return Ok(None),
                 rang = &mut bell => {
                     let task = rang?;
                     self.looked.remove(&task);
