@@ -18,7 +18,7 @@ redis.call('ZREM', prefix .. 'deadof:' .. owner, id)
 redis.call('HSET', key, 'status', 'pending', 'tries', '0', 'since', int(now), 'dueAt', int(now))
 redis.call('HDEL', key, 'settledAt')
 redis.call('PEXPIRE', key, int(DELIVERY_TTL))
-redis.call('PEXPIRE', body, int(DELIVERY_TTL))
+redis.call('PEXPIRE', body, int(DELIVERY_TTL), 'GT')
 redis.call('ZADD', prefix .. 'due', int(now), id)
 ring(prefix, '!due')
 return 'replayed'

@@ -29,7 +29,8 @@ local function settle(key, known, id, token, how, after, attempt)
     redis.call('HSET', key, 'dueAt', at, unpack(changes))
     redis.call('HDEL', key, 'token')
     redis.call('PEXPIRE', key, int(DELIVERY_TTL))
-    redis.call('PEXPIRE', prefix .. 'body:' .. job_of(id), int(DELIVERY_TTL))
+    -- Not sooner: a dead letter of the same job may need it for longer.
+    redis.call('PEXPIRE', prefix .. 'body:' .. job_of(id), int(DELIVERY_TTL), 'GT')
     again[#again + 1] = at
     again[#again + 1] = id
     return 'settled'
