@@ -127,8 +127,35 @@ async fn sweep_one(
 #[cfg(test)]
 mod tests {
     use model::Timestamp;
+    use testkit::redis::RedisServer;
 
     use super::*;
+    use crate::{Options, Target};
+
+    /// Whatever their number: with one partition there is no other one at which they would find the holder gone.
+    #[tokio::test]
+    async fn one_of_many_looks_each_second_or_two_at_a_partition_that_is_alone() {
+        let server = RedisServer::start().await;
+        let store = Store::new(Options::new(Target::parse(&server.url()).unwrap()));
+        let options = SweepOptions { interval: Duration::from_secs(1), lease: Duration::from_secs(30) };
+        let start = 1_795_514_400_000;
+        let mut turns: Vec<(u64, String)> = (0..30).map(|n| (start, n.to_string())).collect();
+        let mut looks = Vec::new();
+        for now in (start..start + 300_000).step_by(500) {
+            let store = store.at(Timestamp::from_millis(now));
+            store.sweep(Partition(0), "the holder", &options).await.unwrap();
+            for (turn, name) in turns.iter_mut().filter(|(turn, _)| *turn <= now) {
+                let (swept, pause) = store.sweep_and_plan(Partition(0), name, &options).await.unwrap();
+                assert!(matches!(swept, Swept::Held(_)));
+                *turn = now + u64::try_from(pause.as_millis()).unwrap();
+                looks.push(now);
+            }
+        }
+        looks.retain(|&at| at > start + 200_000);
+        let gaps: Vec<_> = looks.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert!(gaps.iter().all(|&gap| gap <= 2000), "{gaps:?}");
+        assert!((80..=120).contains(&looks.len()), "{}: and no more of them look than that", looks.len());
+    }
 
     #[test]
     fn who_finds_one_partition_orphaned_looks_at_all() {

@@ -2,7 +2,7 @@
 -- sweep: does what time alone brings: leases that ran out, limits that passed, ids of jobs that expired, lost bells.
 -- KEYS  1 still:1   2 still:2
 -- ARGV  1 now or ''   2 random   3 holder   4 how long the holder stays, ms   5 lease ms   6 stale after ms   7 most members
---       to touch   8 how often the holder sweeps, ms
+--       to touch   8 how often the holder sweeps, ms   9 how far apart the others' turns may be, ms
 -- Reply {'held', until, ms until the caller's turn to look again}: another one sweeps this partition
 --       | {'swept', changes, 1 if there may be more to do, ended: {status, code, …}}
 --       | {'quiet'}: nothing lives here, and there was nothing to do; there is time for two of the usual pauses
@@ -14,11 +14,11 @@ local key = prefix .. 'sweeper'
 local state = redis.call('HMGET', key, 'holder', 'until', 'last', 'grace', 'rest', 'turn')
 local held_until, last, grace = tonumber(state[2]) or 0, tonumber(state[3]), tonumber(state[4]) or 0
 -- When one who isn't the holder looks next. They come one after another, so that one comes soon after the holder has gone; the
--- more there are the further apart, so that many cost no more than few.
+-- more there are the further apart, as far as it is allowed, so that many cost no more than few.
 local function next_look(held_until, turn)
   -- A clock that went back left turns that are too far off.
   turn = turn > now + 3600 * 1000 and held_until or math.max(turn, held_until)
-  turn = turn + math.min(math.max(pause, (turn - now) / 8), 8 * pause)
+  turn = turn + math.min(math.max(pause, (turn - now) / 8), tonumber(ARGV[9]))
   redis.call('HSET', key, 'turn', int(turn))
   return turn
 end

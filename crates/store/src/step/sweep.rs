@@ -31,6 +31,12 @@ pub enum Swept {
 /// The longest that a sweep may be late before it counts as a break, where leases are long.
 const LATE: Duration = Duration::from_secs(4);
 
+/// How many intervals the turns of those who look may be apart where there are so many partitions. Who finds one orphaned looks
+/// at all: so the more there are, the less often each of them has to be looked at for somebody to find out in time.
+fn turns_apart(partitions: u16) -> u32 {
+    u32::from(partitions / 2).clamp(1, 8)
+}
+
 impl SweepOptions {
     /// How old the last sweep is when Redis must have been away: 5 s by default. Heartbeats come each half lease at the
     /// latest, so a break that is longer may have ended the lease of a worker that is well.
@@ -58,6 +64,7 @@ impl Store {
         options: &SweepOptions,
     ) -> Result<(Swept, Duration), StoreError> {
         let keys = keys_of(self.prefix(), partition)?;
+        let apart = turns_apart(self.open_partition_count().await?);
         let call = SWEEP
             .call(keys.still())
             .arg(self.now_word())
@@ -67,7 +74,8 @@ impl Store {
             .arg(millis(options.lease))
             .arg(millis(options.stale()))
             .arg(MOST)
-            .arg(millis(options.interval));
+            .arg(millis(options.interval))
+            .arg(millis(options.interval.saturating_mul(apart)));
         let mut reply = Reply::new(self.router().call(keys.slot, &Request::Script(&call)).await?)?;
         let word = reply.text()?;
         match word.as_str() {
