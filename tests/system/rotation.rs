@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use testkit::redis::cmd;
 use testkit::sse::{End, SseStream, check_history};
 use whole::{Behind, Client, RawStream, Remote, SOON, System, frames};
 
@@ -129,6 +130,30 @@ async fn a_gateway_that_stops_serves_those_that_come_while_it_drains() {
     assert_eq!(frames(&log.events), Behind::of(&system, id).await.frames().await);
     drop(held);
     system.nothing_grows().await;
+}
+
+#[tokio::test]
+async fn a_gateway_whose_reads_have_no_answer_stops_in_time() {
+    let system = System::builder().gateways(1).workers(0).settings("[stream]\ndrain = \"1s\"").start().await;
+    let client = system.client(0);
+    let id = client.submit("remote", Value::Null).await;
+    let mut stream = client.stream(id).await;
+    stream.next_within(SOON).await.unwrap();
+    // Subscriptions stand; what is to be read then is refused.
+    let mut redis = system.redis.client().await;
+    cmd("ACL").arg(&["SETUSER", "default", "-@scripting"]).exec_async(&mut redis).await.unwrap();
+    cmd("CLIENT").arg(&["KILL", "TYPE", "pubsub"]).exec_async(&mut redis).await.unwrap();
+    testkit::eventually(SOON, "it has subscribed again", async || {
+        let channels: Vec<String> =
+            cmd("PUBSUB").arg("SHARDCHANNELS").query_async(&mut redis.clone()).await.unwrap();
+        !channels.is_empty()
+    })
+    .await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    system.gateways[0].terminate();
+    let status = system.gateways[0].wait_exit(SOON).await;
+    assert_eq!(status.code(), Some(0), "{}", system.gateways[0].stderr());
+    cmd("ACL").arg(&["SETUSER", "default", "+@scripting"]).exec_async(&mut redis).await.unwrap();
 }
 
 async fn cancel(client: &Client, id: model::JobId) {

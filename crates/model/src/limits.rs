@@ -18,15 +18,15 @@ impl RunLimits {
         partitions.min(u16::try_from(most).unwrap_or(u16::MAX)).max(1)
     }
 
-    /// The part of these limits that is `partition`'s, of `partitions`; `None` where no job of the task lives.
-    pub fn share(self, partition: Partition, partitions: u16) -> Option<Self> {
+    /// The part of these limits that is `partition`'s, of `partitions`. Where the task has no home there may be jobs from before
+    /// a limit was made smaller: they run one at a time, beyond the limits, rather than never.
+    pub fn share(self, partition: Partition, partitions: u16) -> Self {
         let homes = self.homes(partitions);
         let part = |limit: u32| {
             let (whole, rest) = (limit / u32::from(homes), limit % u32::from(homes));
-            whole + u32::from(u32::from(partition.0) < rest)
+            if partition.0 < homes { whole + u32::from(u32::from(partition.0) < rest) } else { 1 }
         };
-        (partition.0 < homes)
-            .then(|| Self { fleet: self.fleet.map(part), per_owner: self.per_owner.map(part) })
+        Self { fleet: self.fleet.map(part), per_owner: self.per_owner.map(part) }
     }
 }
 
@@ -42,20 +42,23 @@ mod tests {
                     RunLimits { fleet: Some(limit), per_owner: None },
                     RunLimits { fleet: None, per_owner: Some(limit) },
                 ] {
-                    let shares: Vec<_> =
-                        (0..64).filter_map(|n| limits.share(Partition(n), partitions)).collect();
+                    let homes = limits.homes(partitions);
+                    let shares: Vec<_> = (0..homes).map(|n| limits.share(Partition(n), partitions)).collect();
                     let parts = shares.iter().map(|share| share.fleet.or(share.per_owner).unwrap());
                     assert_eq!(parts.clone().sum::<u32>(), limit, "{partitions} {limits:?}");
                     assert!(parts.clone().all(|part| part > 0));
-                    assert_eq!(shares.len(), usize::from(limits.homes(partitions)));
                 }
             }
         }
         let both = RunLimits { fleet: Some(8), per_owner: Some(3) };
         assert_eq!(both.homes(16), 3);
-        assert_eq!(both.share(Partition(0), 16), Some(RunLimits { fleet: Some(3), per_owner: Some(1) }));
-        assert_eq!(both.share(Partition(3), 16), None);
+        assert_eq!(both.share(Partition(0), 16), RunLimits { fleet: Some(3), per_owner: Some(1) });
+        assert_eq!(
+            both.share(Partition(3), 16),
+            RunLimits { fleet: Some(1), per_owner: Some(1) },
+            "from before"
+        );
         assert_eq!(RunLimits::default().homes(16), 16);
-        assert_eq!(RunLimits::default().share(Partition(15), 16), Some(RunLimits::default()));
+        assert_eq!(RunLimits::default().share(Partition(15), 16), RunLimits::default());
     }
 }

@@ -74,9 +74,8 @@ impl Store {
         let partitions = self.open_partition_count().await?;
         let word = |limit: Option<u32>| limit.map(|limit| limit.to_string()).unwrap_or_default();
         for Claimable { task, limits } in tasks {
-            if let Some(share) = limits.share(partition, partitions) {
-                call = call.arg(task).arg(word(share.fleet)).arg(word(share.per_owner));
-            }
+            let share = limits.share(partition, partitions);
+            call = call.arg(task).arg(word(share.fleet)).arg(word(share.per_owner));
         }
         let mut reply = Reply::new(self.router().call(keys.slot, &Request::Script(&call)).await?)?;
         let mut late = reply.array()?;

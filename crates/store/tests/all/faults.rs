@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use model::{Entry, ErrorCode, Partition, RunLimits, Status, Timestamp};
 use store::{
-    EndLabels, External, Idempotency, Lease, NewJob, Options, Store, StoreError, SubmitError, SweepOptions,
-    Swept, Target, WorkError, sweep_until,
+    Claimable, EndLabels, External, Idempotency, Lease, NewJob, Options, Store, StoreError, SubmitError,
+    SweepOptions, Swept, Target, WorkError, sweep_until,
 };
 use testkit::redis::cmd;
 use tokio_util::sync::CancellationToken;
@@ -414,5 +414,48 @@ on_both!(an_idempotency_record_lives_a_day_or_as_long_as_its_job, bench, {
         bench.at().end(&lease, &done(), None, &[]).await.unwrap();
         assert_eq!(life(&bench).await, after);
         cmd("FLUSHALL").exec_async(&mut bench.server.client().await).await.unwrap();
+    }
+});
+
+#[tokio::test]
+async fn a_write_without_a_number_whose_answer_is_lost_is_written_once() {
+    let bench = Bench::start(false).await;
+    let id = bench.submit(&new_job()).await;
+    let lease = bench.claim(id).await.lease;
+    let proxy = testkit::proxy::Proxy::start(bench.server.addr()).await;
+    proxy.close_every_nth_reply(3);
+    let store =
+        Store::new(Options::new(Target::parse(&proxy.url()).unwrap())).at(Timestamp::from_millis(bench.now));
+    let words: Vec<_> = (0..30).map(|n| n.to_string()).collect();
+    for word in &words {
+        store.append(&lease, None, &[text(word)]).await.unwrap();
+    }
+    assert!(proxy.replies_swallowed() > 5);
+    let events = events(&bench, id, 2).await;
+    let told: Vec<_> = events.iter().map(|event| event["text"].as_str().unwrap()).collect();
+    assert_eq!(told, words, "each once");
+}
+
+on_both!(a_cancelled_attempt_gives_its_place_back_though_its_job_is_soon_forgotten, bench, {
+    let limits = RunLimits { fleet: None, per_owner: Some(1) };
+    let of = |owner: &str| NewJob { owner: owner.parse().unwrap(), limits, ..new_job() };
+    let claim = async |bench: &Bench, id: model::JobId, lease: Duration| {
+        let claimable = Claimable { task: task(), limits };
+        let claimed = bench.at().claim(id.partition(), &[claimable], token(), lease).await.unwrap();
+        claimed.map(|claimed| claimed.lease)
+    };
+    // While another one runs on, the places of owners aren't counted anew.
+    let other = bench.submit(&of("other")).await;
+    let long = claim(&bench, other, Duration::from_hours(1)).await.unwrap();
+    let short = bench.submit(&NewJob { retention: Duration::from_millis(1), ..of("acme") }).await;
+    assert_eq!(claim(&bench, short, LEASE).await.unwrap().job, short);
+    bench.at().cancel(short, &owner(), "no longer wanted").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let next = bench.submit(&of("acme")).await;
+    assert_eq!(claim(&bench, next, LEASE).await, None, "its worker hasn't left it");
+    bench.sweep_for(short, LEASE.as_secs() + 2).await;
+    let lease = claim(&bench, next, LEASE).await.expect("there is a place again");
+    for lease in [long, lease] {
+        bench.at().end(&lease, &done(), None, &[]).await.unwrap();
     }
 });

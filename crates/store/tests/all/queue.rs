@@ -16,7 +16,8 @@ fn of(owner: &str) -> NewJob {
 /// Submits jobs of `owner` until so many are in each partition that may run any: which one a job comes to is chance.
 async fn fill(bench: &Bench, owner: &str, job: &NewJob, enough: usize) {
     let all = bench.store.partitions().await.unwrap().collect::<Vec<_>>();
-    let homes = all.iter().filter(|&&home| job.limits.share(home, all.len().try_into().unwrap()).is_some());
+    let count = job.limits.homes(all.len().try_into().unwrap());
+    let homes = all.iter().filter(|home| home.0 < count);
     let mut lacking: BTreeMap<_, _> = homes.map(|&home| (home, enough)).collect();
     while !lacking.is_empty() {
         let id = bench.submit(&NewJob { owner: owner.parse().unwrap(), ..job.clone() }).await;
@@ -385,4 +386,26 @@ async fn added_partitions_take_over_what_is_paused() {
     assert_eq!(paused().await, [true; 4]);
     bench.store.resume_task(&task()).await.unwrap();
     assert_eq!(paused().await, [false; 4]);
+}
+
+#[tokio::test]
+async fn what_waits_where_a_smaller_limit_has_no_home_runs_one_at_a_time() {
+    let bench = Bench::start(true).await;
+    let limits = RunLimits { fleet: Some(2), per_owner: None };
+    let mut far = Vec::new();
+    while far.len() < 2 {
+        let id = bench.submit(&new_job()).await;
+        if id.partition() == Partition(9) {
+            far.push(id);
+        }
+    }
+    let claim = async || {
+        let claimable = Claimable { task: task(), limits };
+        let claimed = bench.at().claim(Partition(9), &[claimable], token(), LEASE).await.unwrap();
+        claimed.map(|claimed| claimed.lease)
+    };
+    let first = claim().await.expect("it is not left to wait for ever");
+    assert_eq!((first.job, claim().await), (far[0], None));
+    bench.at().end(&first, &done(), None, &[]).await.unwrap();
+    assert_eq!(claim().await.map(|lease| lease.job), Some(far[1]));
 }
