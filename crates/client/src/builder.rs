@@ -47,7 +47,7 @@ impl Default for Settings {
 impl Settings {
     /// How long a stream may be silent: two heartbeats may be late or lost.
     pub(crate) fn silence(&self) -> Duration {
-        self.heartbeat * 3
+        self.heartbeat.saturating_mul(3)
     }
 
     pub(crate) fn rules(&self, polls: bool) -> Rules {

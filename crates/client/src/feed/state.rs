@@ -167,8 +167,10 @@ impl State {
         let wait = backoff::wait_asked(asked, backoff::wait(self.failures, self.retry, random), random);
         let why = error.as_ref().map(ToString::to_string).unwrap_or_default();
         self.trouble = error.or(self.trouble.take());
-        let due = self.give_up_after.filter(|_| self.trouble.is_some()).map(|limit| self.contact + limit);
-        self.phase = Phase::Sleep { until: due.map_or(now + wait, |due| (now + wait).min(due.max(now))) };
+        let limit = self.give_up_after.filter(|_| self.trouble.is_some());
+        let due = limit.map(|limit| self.contact.saturating_add(limit));
+        let until = now.saturating_add(wait);
+        self.phase = Phase::Sleep { until: due.map_or(until, |due| until.min(due.max(now))) };
         let was_open = std::mem::take(&mut self.told_open);
         let is_new = was_open || why != self.told_why;
         self.told_why.clone_from(&why);
@@ -230,6 +232,14 @@ mod tests {
         state.lost(away("busy"), S(200), 0.5);
         assert!(matches!(state.next(S(200)), Next::Fail(FollowError::Unreachable { .. })));
         assert!(matches!(state.next(S(200)), Next::Over));
+    }
+
+    #[test]
+    fn who_never_gives_up_may_say_so_by_the_longest_time() {
+        let mut state = State::new(FeedStart::Beginning, Some(Duration::MAX));
+        state.heard(S(1));
+        state.lost(away("busy"), S(1), 0.5);
+        assert!(matches!(state.next(S(1)), Next::Sleep(_)));
     }
 
     #[test]

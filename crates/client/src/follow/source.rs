@@ -43,7 +43,7 @@ pub(crate) async fn open_request(client: &Client, request: RequestBuilder) -> Re
     }
     let settings = client.settings();
     // The connection has a limit of its own: what passes this one is connected, and silent.
-    let head = timeout(settings.connect_timeout + settings.first_byte, request.send()).await;
+    let head = timeout(settings.connect_timeout.saturating_add(settings.first_byte), request.send()).await;
     let Ok(head) = head else { return Err(silent(client)) };
     let response = head.map_err(|error| Lost::Away(client.unreachable(error)))?;
     check(client, response).await.map(|response| Source {

@@ -26,8 +26,10 @@ use crate::sse::Frame;
 const POLL_AFTER: u32 = 3;
 /// So many frames in a row that break the stream's promise are too many. One could be a proxy's mischief.
 const STUMBLES: u32 = 3;
-/// So often the events up to the end are asked for when a poll has told the end.
+/// So many streams that come to nothing are enough when a poll has told the end.
 const LAST_TRIES: u32 = 2;
+/// So long after the last answer streams that are away are still waited for when a poll has told the end.
+const LAST_WAIT: Duration = Duration::from_mins(1);
 /// A stream that lived so long did its work, even if nothing happened to the job meanwhile.
 const LIVED: Duration = Duration::from_secs(10);
 /// The longest time between two tries of a stream that can't be had, unless the rules say more.
@@ -187,7 +189,10 @@ impl State {
 
     /// The stream is over, or never was. May have something to tell.
     pub(crate) fn lost(&mut self, lost: Lost, now: Duration, random: f64) -> Option<Event> {
-        let lived = self.open.take().is_some_and(|open| open.news || now >= open.since + LIVED);
+        let open = self.open.take();
+        let lived = open.as_ref().is_some_and(|open| open.news || now >= open.since + LIVED);
+        let passed = open.is_some_and(|open| open.news || self.contact >= open.since + LIVED);
+        let away = matches!(lost, Lost::Away(_));
         let (useless, error) = match lost {
             _ if self.is_over() => return None,
             Lost::Seen => {
@@ -203,21 +208,23 @@ impl State {
             Lost::Away(error) => (false, Some(error)),
             Lost::Useless(error) => (true, Some(error)),
         };
-        if let Some(closing) = &mut self.closing {
-            closing.tries = closing.tries.saturating_sub(1);
-            if closing.tries == 0 {
-                self.phase = Phase::Over;
-                return self.closing.take().map(|closing| Event::Polled(closing.job));
-            }
-        }
         self.failures = if lived { 0 } else { self.failures.saturating_add(1) };
         let wait = self.wait(error.as_ref(), random);
+        if passed && self.closing.take().is_some() {
+            // Bytes come in order: an end that still is there would have been told. Redis may have lost it.
+            self.polled = None;
+        }
+        if let Some(job) = self.close(away, now.saturating_add(wait)) {
+            self.phase = Phase::Over;
+            return Some(Event::Polled(job));
+        }
         self.trouble = error.or(self.trouble.take());
         let poll = useless || (self.failures > 0 && self.failures.is_multiple_of(POLL_AFTER));
         if poll && self.rules.polls && self.closing.is_none() {
             // Where nothing came for long enough to be called useless, there is nothing to wait for.
-            let not_before = if useless { now } else { now + wait };
-            self.phase = Phase::Poll { until: not_before + self.stream_again(), not_before, first: true };
+            let not_before = if useless { now } else { now.saturating_add(wait) };
+            let until = not_before.saturating_add(self.stream_again());
+            self.phase = Phase::Poll { until, not_before, first: true };
             self.fallbacks = self.fallbacks.saturating_add(1);
         } else {
             self.phase = Phase::Sleep { until: self.until(now, wait) };
@@ -228,7 +235,7 @@ impl State {
     /// A poll was answered. May have something to tell.
     pub(crate) fn polled(&mut self, polled: Polled, now: Duration, random: f64) -> Option<Event> {
         if let Phase::Poll { not_before, first, .. } = &mut self.phase {
-            *not_before = self.asked + self.rules.poll_pause;
+            *not_before = self.asked.saturating_add(self.rules.poll_pause);
             *first = false;
         }
         match polled {
@@ -261,6 +268,22 @@ impl State {
                 None
             }
         }
+    }
+
+    /// The end that a poll told, when it is time to tell it because no stream does. The next stream would be opened at `next`.
+    ///
+    /// Something in between may hold back every stream for ever, so tries that come to nothing are few. A stream that is away,
+    /// as all are while a gateway is replaced, is no such try: the events are still to be had, and are waited for a while.
+    fn close(&mut self, away: bool, next: Duration) -> Option<Box<JobView>> {
+        let closing = self.closing.as_mut()?;
+        let enough = if away {
+            let limit = self.rules.give_up_after.map_or(LAST_WAIT, |limit| limit.min(LAST_WAIT));
+            next >= self.contact.saturating_add(limit)
+        } else {
+            closing.tries = closing.tries.saturating_sub(1);
+            closing.tries == 0
+        };
+        self.closing.take_if(|_| enough).map(|closing| closing.job)
     }
 
     /// What the last failure was, as long as nobody has answered since.
@@ -308,15 +331,16 @@ impl State {
 
     /// The end of a wait; not later than the time to give up.
     fn until(&self, now: Duration, wait: Duration) -> Duration {
-        let until = now + wait;
-        let due = self.rules.give_up_after.map(|limit| self.contact + limit);
+        let until = now.saturating_add(wait);
+        let due = self.rules.give_up_after.map(|limit| self.contact.saturating_add(limit));
         due.filter(|_| self.trouble.is_some()).map_or(until, |due| until.min(due.max(now)))
     }
 
     fn give_up_if_due(&mut self, now: Duration) {
         let Some(limit) = self.rules.give_up_after else { return };
         let after = now.saturating_sub(self.contact);
-        if self.is_over() || after < limit {
+        // Who knows the end has something better to tell, and soon does.
+        if self.is_over() || self.closing.is_some() || after < limit {
             return;
         }
         if let Some(source) = self.trouble.take() {

@@ -1,10 +1,11 @@
 //! A follower in a world of random mishaps: whatever happens, it tells each event once, in order, and ends.
 
+mod closing;
 mod world;
 
 use std::time::Duration;
 
-use model::{Cursor, Position, Status};
+use model::{Cursor, Position};
 use proptest::prelude::*;
 
 use self::world::{Entry, World, id};
@@ -102,6 +103,10 @@ struct Sim {
     now: Duration,
     told: Told,
     stumbles: usize,
+    /// How many streams brought nothing since a poll told the end; `None` if there is no such poll since the last news.
+    empty: Option<usize>,
+    /// When somebody answered last.
+    contact: Duration,
 }
 
 impl Sim {
@@ -109,13 +114,14 @@ impl Sim {
         let at = if let Start::After(Position { seq: 0, .. }) = start { Some(Cursor::START) } else { None };
         let state = State::new(id(), start, rules());
         let told = Told { at, over: false, by_poll: false };
-        Self { world: World::default(), state, now: Duration::ZERO, told, stumbles: 0 }
+        let (now, contact) = (Duration::ZERO, Duration::ZERO);
+        Self { world: World::default(), state, now, told, stumbles: 0, empty: None, contact }
     }
 
     /// Does what the follower wants, as `op` lets it. False when all was told.
     fn turn(&mut self, op: Op) -> bool {
         match op {
-            Op::Rewind(events) if !self.world.ended() => {
+            Op::Rewind(events) if !self.state.is_over() => {
                 self.world.rewind(events);
                 (0..3).for_each(|_| self.world.grow(false));
             }
@@ -142,6 +148,12 @@ impl Sim {
                     }
                     _ => Polled::Job(Box::new(self.world.job())),
                 };
+                if !matches!(polled, Polled::Failed(_)) {
+                    self.contact = self.now;
+                }
+                if matches!(&polled, Polled::Job(job) if job.status.is_terminal()) {
+                    self.empty = Some(0);
+                }
                 let event = self.state.polled(polled, self.now, 0.5);
                 if let Some(event) = event {
                     self.told.take(&event);
@@ -149,9 +161,19 @@ impl Sim {
                 self.world.grow(false);
             }
             Next::Stream(start) => {
+                let before = self.told.at;
                 let lost = self.stream(start, op);
+                let away = matches!(lost, Lost::Away(_));
+                match &mut self.empty {
+                    empty if self.told.at != before => *empty = None,
+                    Some(empty) if !away => *empty += 1,
+                    _ => {}
+                }
                 let event = self.state.lost(lost, self.now, 0.5);
                 if let Some(event) = event {
+                    let long_away = away && self.now > self.contact + Duration::from_secs(30);
+                    let waited = self.empty >= Some(if long_away { 0 } else { 2 });
+                    assert!(waited, "a stream could have told {event:?}");
                     self.told.take(&event);
                 }
             }
@@ -189,6 +211,7 @@ impl Sim {
         }
         self.now += Duration::from_millis(10);
         self.state.heard(self.now);
+        self.contact = self.now;
         for frame in frames {
             match self.state.frame(&frame) {
                 Took::Event(event) => {
@@ -351,23 +374,16 @@ fn a_stream_that_breaks_its_promise_again_and_again_is_an_error() {
 }
 
 #[test]
-fn an_end_that_only_a_poll_can_tell_is_told() {
-    let mut sim = Sim::new(Start::BEGINNING);
-    sim.world.grow(false);
-    sim.world.grow(true);
-    assert!(matches!(sim.state.next(sim.now), Next::Stream(_)));
-    assert_eq!(sim.state.lost(Lost::Useless(away()), sim.now, 0.5), None);
-    assert!(matches!(sim.state.next(sim.now), Next::Poll { .. }));
-    assert_eq!(sim.state.polled(Polled::Job(Box::new(sim.world.job())), sim.now, 0.5), None);
-    // A stream that ends may come through what holds back one that doesn't.
-    let mut told = None;
-    for _ in 0..2 {
-        assert_eq!(told, None);
-        while let Next::Sleep(wait) = sim.state.next(sim.now) {
-            sim.now += wait;
-        }
-        told = sim.state.lost(Lost::Useless(away()), sim.now, 0.5);
-    }
-    assert!(matches!(told, Some(Event::Polled(job)) if job.status == Status::Completed));
-    assert!(matches!(sim.state.next(sim.now), Next::Over));
+fn the_longest_times_are_borne() {
+    let most = Duration::MAX;
+    let rules = Rules { give_up_after: Some(most), poll_pause: most, stream_again: most, ..rules() };
+    let mut state = State::new(id(), Start::BEGINNING, rules);
+    let now = Duration::from_secs(1);
+    state.heard(now);
+    state.lost(Lost::Useless(away()), now, 0.5);
+    assert!(matches!(state.next(now), Next::Poll { .. }));
+    state.polled(Polled::Same, now, 0.5);
+    assert!(matches!(state.next(now), Next::Sleep(_)));
+    state.polled(Polled::Failed(away()), now, 0.5);
+    assert!(matches!(state.next(now), Next::Sleep(_)));
 }
