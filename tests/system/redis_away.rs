@@ -6,7 +6,7 @@ use model::JobId;
 use serde_json::{Value, json};
 use testkit::sse::{End, FollowLog, Follower, SseStream};
 use tokio::time::{Instant, sleep};
-use whole::{Client, SOON, System, assert_counted_at_once, brief, frames};
+use whole::{Client, Remote, SOON, System, assert_counted_at_once, brief, frames};
 
 /// Two leases and a little, and jobs that go on for longer than that.
 const AWAY: Duration = Duration::from_secs(11);
@@ -173,4 +173,26 @@ async fn killed_and_restarted_and_every_gateway_too() {
     for log in scene.end(opened).await {
         assert_eq!(log.breaks, 1, "by the gateway's end alone: {}", brief(&log));
     }
+}
+
+#[tokio::test]
+async fn a_claim_that_redis_comes_to_too_late_is_given_back() {
+    let impatient = "response_timeout = \"500ms\"\npatience = \"1s\"";
+    let settings = "[jobs]\nlease = \"10m\"";
+    let system = System::builder().workers(0).settings(settings).store(impatient).start().await;
+    let client = system.client(0);
+    let claim = json!({ "tasks": ["remote"] });
+    // The server knows the script from now on.
+    assert_eq!(client.tell("/api/work/claim", &claim).await.status, 204);
+    let id = client.submit("remote", Value::Null).await;
+    system.redis.pause();
+    assert_eq!(client.tell("/api/work/claim", &claim).await.status, 503);
+    system.redis.resume();
+    testkit::eventually(SOON, "it was claimed by nobody, and is given back", async || {
+        let job = client.job(id).await;
+        job["status"] == "pending" && job["attempt"] == 1
+    })
+    .await;
+    Remote::claim(client, "remote").await.complete(Value::Null).await;
+    system.nothing_grows().await;
 }

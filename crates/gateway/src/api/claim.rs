@@ -13,7 +13,7 @@ use serde::Deserialize;
 use service::config::{Scope, TaskConfig};
 use store::{Claimable, Claimed, Lease, StoreError};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::App;
 use crate::body::JsonBody;
@@ -23,6 +23,12 @@ use crate::problem::Problem;
 
 /// The most tasks of one claim.
 const MOST: usize = 1000;
+
+/// How often it is looked for what a claim without an answer got, once Redis answers: the claim came by another connection, and may
+/// be read later.
+const LOOKS: usize = 3;
+/// How long between looks.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// The query of a claim.
 #[derive(Deserialize)]
@@ -110,7 +116,13 @@ async fn look_everywhere(app: &App, tasks: &[TaskName]) -> Result<Option<Claimed
         match claim_in(app, partition, tasks).await {
             Ok(Some(claimed)) => return Ok(Some(claimed)),
             Ok(None) => answered = true,
-            Err(error) => failed = Some(error),
+            Err(error) => {
+                failed = Some(error);
+                // Each that doesn't answer takes a while, and a stop hasn't that long.
+                if app.shutdown().soft().is_cancelled() {
+                    break;
+                }
+            }
         }
     }
     match failed {
@@ -129,7 +141,28 @@ async fn claim_in(
     let limits = |task| declared.get(task).map(TaskConfig::run_limits).unwrap_or_default();
     let tasks: Vec<_> =
         tasks.iter().map(|task| Claimable { task: task.clone(), limits: limits(task) }).collect();
-    app.store().claim(partition, &tasks, token, app.config().jobs.lease).await
+    let claimed = app.store().claim(partition, &tasks, token, app.config().jobs.lease).await;
+    if let Err(StoreError::Unavailable(_)) = claimed {
+        let finding = give_back_what_is_found(app.clone(), partition, token);
+        app.shutdown().tasks().spawn(app.shutdown().soft().clone().run_until_cancelled_owned(finding));
+    }
+    claimed
+}
+
+/// Redis may come to a claim after nobody waits for it any more. What `token` turns out to have got is given back, so that no job
+/// waits for a lease to end that nobody knows of.
+async fn give_back_what_is_found(app: App, partition: Partition, token: Token) {
+    let lease = app.config().jobs.lease;
+    let (end, mut answers) = (Instant::now() + lease, 0);
+    while answers < LOOKS && Instant::now() < end {
+        // With no task it claims nothing, and only finds what was claimed.
+        match app.store().claim(partition, &[], token, lease).await {
+            Ok(Some(claimed)) => return give_back(&app, &claimed.lease).await,
+            Ok(None) => answers += 1,
+            Err(_) => {}
+        }
+        sleep(PAUSE).await;
+    }
 }
 
 async fn give_back(app: &App, lease: &Lease) {
