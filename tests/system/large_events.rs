@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use testkit::sse::check_history;
-use whole::{Behind, Remote, SOON, System, frames};
+use whole::{Apart, Behind, Remote, SOON, System, frames};
 
 #[tokio::test]
 async fn outputs_of_sixty_kilobytes_arrive_once_in_order() {
@@ -52,5 +52,39 @@ async fn outputs_of_sixty_kilobytes_arrive_once_in_order() {
         check_history(&events).unwrap();
         assert!(frames(&events) == truth, "{} of {} events", events.len(), truth.len());
     }
+    system.nothing_grows().await;
+}
+
+/// Of large events the live channel carries but their place. Until they are read, Redis is ahead of the gateway, and that is no loss:
+/// one that were seen in it would cost all logs of that primary their subscription.
+#[tokio::test]
+async fn what_waits_to_be_read_is_not_taken_for_lost() {
+    const JOBS: usize = 20;
+    let system = System::builder().workers(0).start().await;
+    // The reads of all logs stand in one line, and each log is often looked at meanwhile.
+    let apart = Apart::start(&system.redis.url(), "reconcile = \"100ms\"\nreads_in_flight = 1").await;
+    let mut working = tokio::task::JoinSet::new();
+    for _ in 0..JOBS {
+        let id = system.client(0).submit("remote", Value::Null).await;
+        let worker = Remote::claim(system.client(0), "remote").await;
+        let mut stream = apart.client.stream(id).await;
+        working.spawn(async move {
+            let writes = async {
+                for n in 0..60 {
+                    worker.output(json!({ "n": n, "filler": "x".repeat(20_000) })).await;
+                }
+                worker.complete(Value::Null).await;
+            };
+            let (events, ()) = tokio::join!(stream.collect_to_end(2 * SOON), writes);
+            check_history(&events).unwrap();
+            assert_eq!(events.iter().filter(|event| event.event == "output").count(), 60);
+        });
+    }
+    let reconnects = apart.client.count("jobcast_redis_reconnects_total").await;
+    while let Some(worked) = working.join_next().await {
+        worked.unwrap();
+    }
+    assert_eq!(apart.client.count("jobcast_reconciled_losses_total").await, 0);
+    assert_eq!(apart.client.count("jobcast_redis_reconnects_total").await, reconnects);
     system.nothing_grows().await;
 }

@@ -109,8 +109,12 @@ impl LogCore {
 
     /// Whether the log is known, is there, hasn't ended, and nothing puts that in doubt.
     pub(crate) fn goes_on(&self) -> bool {
-        let in_doubt = self.unsettled || self.reading.as_ref().is_some_and(|reading| reading.settles);
-        self.ring.is_some() && !self.ended && !self.gone && !in_doubt
+        self.ring.is_some() && !self.ended && !self.gone && !self.is_in_doubt()
+    }
+
+    /// Whether a read at the log's end is needed, or under way, before what is known of it is believed.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.unsettled || self.reading.as_ref().is_some_and(|reading| reading.settles)
     }
 
     /// What the frames held take in memory. Bytes that two of them share count twice.
@@ -155,10 +159,15 @@ impl LogCore {
     /// `asked_at` was the [`head`](Self::head) when it was asked for. Some may only be on their way: the shell lets the
     /// live connection answer a PING, asks this again, and if it is still so counts a loss and calls
     /// [`unsettle`](Self::unsettle).
+    ///
+    /// Never while the log's end is in doubt: what is missing may have been heard of, and be on its way by a read. No loss
+    /// stays hidden so. The read brings all that was lost before it ran, and where it fails it is made again. What is lost
+    /// later is brought by the next read, or, when no doubt is left, found by the next reconcile.
     pub(crate) fn differs(&self, asked_at: Option<Cursor>, tip: Cursor) -> bool {
         match self.head() {
             // Whatever isn't known yet is read anyway.
             None => false,
+            Some(_) if self.is_in_doubt() => false,
             Some(head) if Some(head) == asked_at => tip != if self.gone { Cursor::START } else { head },
             // Live went on meanwhile, so an older tip says nothing.
             Some(head) => tip.seq > head.seq,

@@ -60,6 +60,8 @@ impl Hub {
         // A job that is gone has no newest event; the read that follows finds that out.
         let tip = found.unwrap_or(Cursor::START);
         if !node.core.lock().differs(head, tip) {
+            // Where that is in doubt, a read tells.
+            node.read_what_is_wanted();
             return;
         }
         // It may only be on its way: what was published before the barrier has arrived after it.

@@ -90,7 +90,7 @@ impl World {
     pub(super) fn differs(&self) -> bool {
         let head = self.core.head();
         if self.log.gone {
-            head.is_some() && !self.core.gone
+            head.is_some() && !self.core.gone && !self.core.is_in_doubt()
         } else {
             self.core.differs(head, self.log.last())
         }

@@ -2,6 +2,7 @@
 //! messages, reads that are late or fail, and many streams; what each stream gets is checked by an oracle that shares no code
 //! with the core.
 
+mod doubt;
 mod ending;
 mod found;
 mod log;
