@@ -105,6 +105,26 @@ async fn a_subscription_lingers_for_who_comes_back() {
 }
 
 #[tokio::test]
+async fn without_a_linger_nothing_is_left_at_once() {
+    let system = System::builder().workers(0).settings("[stream]\nlinger = \"0s\"").start().await;
+    let client = system.client(0);
+    let mut redis = system.redis.client().await;
+    let id = client.submit("remote", Value::Null).await;
+    let mut stream = client.stream(id).await;
+    let worker = Remote::claim(client, "remote").await;
+    worker.outputs(1..=3).await;
+    worker.complete(Value::Null).await;
+    assert_eq!(frames(&stream.collect_to_end(SOON).await), Behind::of(&system, id).await.frames().await);
+    testkit::eventually(SOON, "nothing is followed", async || {
+        client.count("jobcast_followed_logs").await == 0
+    })
+    .await;
+    testkit::eventually(SOON, "no subscription is left", async || channels(&mut redis).await.is_empty())
+        .await;
+    system.nothing_grows().await;
+}
+
+#[tokio::test]
 async fn a_poll_that_waits_leaves_nothing_either() {
     let system = System::builder().workers(0).settings("[stream]\nlinger = \"1s\"").start().await;
     let client = system.client(0);

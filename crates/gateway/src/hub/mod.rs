@@ -77,6 +77,9 @@ pub(crate) struct HubOptions {
     pub(crate) base_url: String,
 }
 
+/// The least time from one [`Hub::tick`] to the next, even where nothing lingers.
+const OFTEN: Duration = Duration::from_millis(100);
+
 /// All followed logs of this node. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Hub(Arc<Shared>);
@@ -248,7 +251,8 @@ impl Hub {
     pub(crate) async fn run(&self) {
         let work = async {
             tokio::join!(self.reconcile_often(), self.keep_on(), async {
-                let mut ticks = tokio::time::interval(self.0.options.linger.min(Duration::from_secs(1)));
+                let mut ticks =
+                    tokio::time::interval(self.0.options.linger.clamp(OFTEN, Duration::from_secs(1)));
                 let mut partitions = 0;
                 loop {
                     ticks.tick().await;
