@@ -1,9 +1,10 @@
 //! Redis Pub/Sub is at-most-once: whatever of it is lost, streams show all the same, and the loss is counted.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
-use serde_json::json;
-use whole::{System, assert_counted_at_once, brief, frames};
+use serde_json::{Value, json};
+use whole::{Apart, Remote, SOON, System, assert_counted_at_once, brief, frames};
 
 /// How many jobs, and how far each counts.
 const JOBS: usize = 30;
@@ -49,5 +50,31 @@ async fn every_20th_live_message_and_each_jobs_last_one_are_lost() {
     let losses =
         a.metric("jobcast_reconciled_losses_total").await + b.metric("jobcast_reconciled_losses_total").await;
     assert!(losses > 0.0, "the losses are counted");
+    system.nothing_grows().await;
+}
+
+/// A log of which something was just heard isn't looked at, but that puts nothing off: what is lost right after it is found in time.
+#[tokio::test]
+async fn the_last_message_of_a_busy_job_is_found_within_one_reconcile() {
+    let reconcile = Duration::from_secs(4);
+    let system = System::builder().workers(0).start().await;
+    let (apart, proxy) = Apart::proxied(&system, "reconcile = \"4s\"").await;
+    proxy.drop_messages(|_, entry| entry.ends_with(b"\"lost\"}"));
+    let id = system.client(0).submit("remote", Value::Null).await;
+    let worker = Remote::claim(system.client(0), "remote").await;
+    let mut stream = apart.client.stream(id).await;
+    // The gateway has just begun, so it looks at its logs again in about one reconcile: where one such look finds the job busy, the
+    // message is lost for almost two of them.
+    worker.output("heard").await;
+    let mut next = async || stream.next_within(2 * SOON).await.unwrap();
+    while next().await.event != "output" {}
+    worker.output("lost").await;
+    let lost = Instant::now();
+    assert_eq!(next().await.event, "output");
+    let took = lost.elapsed();
+    assert_eq!(proxy.messages_dropped(), 1);
+    assert!(took < reconcile + Duration::from_secs(1), "{took:?}");
+    assert_eq!(apart.client.count("jobcast_reconciled_losses_total").await, 1);
+    worker.complete(Value::Null).await;
     system.nothing_grows().await;
 }

@@ -17,6 +17,7 @@ use super::keep::Kept;
 use super::page::ReadPage;
 use super::read::{ReadAt, ReadOutcome};
 use super::reader::{Found, NoPage};
+use super::reconcile::Due;
 
 /// How long a read that failed stays in flight, so that what Redis refuses at once isn't asked without end.
 const AFTER_FAILURE: Duration = Duration::from_millis(200);
@@ -38,9 +39,9 @@ pub(crate) struct Node {
     owner: OnceLock<Owner>,
     /// Events are gathered; who waits for them will be woken.
     gathering: AtomicBool,
-    /// Something was heard since the last reconcile that the log went on by. What seems to be a repeat is no sign of life: it
-    /// may be of a new history that hasn't come to where the lost one ended.
-    pub(super) heard: AtomicBool,
+    /// When it is compared with Redis. What seems to be a repeat puts that off no more than silence: it may be of a new history
+    /// that hasn't come to where the lost one ended.
+    pub(super) due: Due,
     /// It is in the hub's list of warm logs. Changed under the core's lock alone.
     pub(super) listed: AtomicBool,
     subscription: Mutex<Option<Subscription>>,
@@ -65,7 +66,7 @@ impl Node {
             hears: AtomicBool::new(false),
             owner: OnceLock::new(),
             gathering: AtomicBool::new(false),
-            heard: AtomicBool::new(false),
+            due: Due::default(),
             listed: AtomicBool::new(false),
             subscription: Mutex::new(None),
             kept: Mutex::new(None),
@@ -218,7 +219,7 @@ impl LiveSink for Node {
                     (core.live(&entry), core.head() != before)
                 };
                 if went_on {
-                    self.heard.store(true, Ordering::Relaxed);
+                    self.due.went_on();
                 }
                 self.wake(wake);
             }
