@@ -180,7 +180,7 @@ impl LogCore {
             return None;
         }
         let head = self.head();
-        if self.unsettled
+        if self.settling_is_wanted()
             && let Some(head) = head
         {
             return Some(self.start(head.into(), None));
@@ -279,13 +279,19 @@ impl LogCore {
         self.wake(false, false)
     }
 
+    /// Whether to read at the log's end. While nobody stands there it is for nobody: it would take a permit, and while Redis is
+    /// away be made again without end. The doubt stays, and who [opens](Self::open) next is told nothing that was held in it.
+    fn settling_is_wanted(&self) -> bool {
+        self.unsettled && self.ring.is_some() && !self.standing.is_empty()
+    }
+
     /// Whether streams wait for a read.
     fn is_waited_for(&self) -> bool {
         !self.wants.is_empty() || self.reading.as_ref().is_some_and(|reading| reading.want.is_some())
     }
 
     pub(super) fn wake(&self, head: bool, behind: bool) -> Wake {
-        let read = self.unsettled && self.ring.is_some() || !self.wants.is_empty();
+        let read = self.settling_is_wanted() || !self.wants.is_empty();
         Wake { head, behind, read: read && self.reading.is_none() }
     }
 }

@@ -56,6 +56,9 @@ pub(crate) enum WaitFor {
 impl LogCore {
     /// A stream begins at `position`.
     pub(crate) fn open(&mut self, position: Position) -> Seat {
+        if self.unsettled && self.standing.is_empty() {
+            self.forget();
+        }
         let at_end = self.ended && self.head().is_some_and(|head| position.is(head));
         if self.gone || at_end {
             // It may be there by now, or go on: who has seen an end that Redis still has opens no stream.
@@ -68,6 +71,15 @@ impl LogCore {
         }
         self.standing.add(position);
         Seat { position, since: self.reads, ended: false }
+    }
+
+    /// What was held when nobody stood there, and nothing was read, may be of a history that Redis has lost. The first read of
+    /// whoever comes says what the log is, as that of a log of which nothing is known.
+    fn forget(&mut self) {
+        self.ring = None;
+        self.pages.clear();
+        (self.ended, self.gone) = (false, false);
+        self.count();
     }
 
     /// A stream is over.
