@@ -20,6 +20,7 @@ impl RunLimits {
 
     /// The part of these limits that is `partition`'s, of `partitions`. Where the task has no home there may be jobs from before
     /// a limit was made smaller: they run one at a time, beyond the limits, rather than never.
+    #[must_use]
     pub fn share(self, partition: Partition, partitions: u16) -> Self {
         let homes = self.homes(partitions);
         let part = |limit: u32| {

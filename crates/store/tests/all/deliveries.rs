@@ -244,6 +244,20 @@ on_both!(a_body_stays_until_the_last_target_has_it, bench, {
     bench.nothing_grows().await;
 });
 
+on_both!(a_dead_letters_body_is_kept_as_long_as_it_though_another_target_is_tried_again, bench, {
+    let id = ended(&bench, &["https://a.example/1", "https://a.example/2"]).await;
+    let all = due(&bench, id).await.deliveries;
+    let month = DeadLetterLimits { retention: Duration::from_hours(30 * 24), ..MANY };
+    let both =
+        [settlement(&bench, &all[0], Outcome::Dead), settlement(&bench, &all[1], Outcome::Retry(LEASE))];
+    for one in both {
+        assert_eq!(bench.at().settle(id.partition(), &[one], month).await.unwrap(), [Settled::Yes]);
+    }
+    let keys = testkit::redis::dump(&mut bench.server.client().await).await;
+    let ttl = |name: &str| keys.iter().find(|info| info.key.contains(name)).unwrap().ttl.unwrap();
+    assert!(ttl("body:") > Duration::from_hours(29 * 24), "{:?}", ttl("body:"));
+});
+
 on_both!(dead_letters_are_listed_replayed_capped_and_expire, bench, {
     let mut ids = Vec::new();
     let (mut first, mut seen) = (None, Vec::new());
