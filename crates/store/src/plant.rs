@@ -56,7 +56,7 @@ const fn edits(plant: Plant) -> &'static [(&'static str, &'static str)] {
     match plant {
         Plant::FencingOff => &[
             ("if not status or lease ~= ARGV[4] then", "if not status then"),
-            ("local batch = ARGV[7] == '' and", "local batch = (ARGV[7] == '' or lease ~= ARGV[4]) and"),
+            ("if ARGV[7] ~= '' then", "if ARGV[7] ~= '' and lease == ARGV[4] then"),
             ("if values[2] ~= ARGV[2] then", "if false then"),
         ],
         Plant::AppendTwice => &[(
