@@ -40,7 +40,7 @@ pub use http2::{Http2, Http2Answer, Http2Stream, ROOMY, Windows};
 pub use meddler::{Fault, Meddler};
 pub use middleman::{Manner, Middleman};
 pub use program::programs_of;
-pub use raw::{Http, RawStream};
+pub use raw::{HEARTBEAT, Http, RawStream};
 pub use redis::Redis;
 pub use remote::Remote;
 pub use running::Running;

@@ -9,6 +9,9 @@ use tokio::time::{timeout, timeout_at};
 
 use crate::SOON;
 
+/// A heartbeat: a line of its own, which may come behind any frame.
+pub const HEARTBEAT: &str = ":\n";
+
 /// A version of HTTP in which a stream has a connection for itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Http {
@@ -207,6 +210,11 @@ impl RawStream {
             }
         }
         true
+    }
+
+    /// The same, up to the end of a frame, or to heartbeats behind it.
+    pub async fn until_frame(&mut self, mut enough: impl FnMut(&str) -> bool) -> bool {
+        self.until(|body| enough(body) && body.trim_end_matches(HEARTBEAT).ends_with("\n\n")).await
     }
 
     /// Reads to the connection's or the body's end and gives the events that weren't given yet.

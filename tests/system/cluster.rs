@@ -6,9 +6,11 @@ use std::time::Duration;
 use model::{JobId, Partition};
 use reqwest::Method;
 use serde_json::{Value, json};
+use testkit::eventually;
+use testkit::redis::cmd;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
-use whole::{Client, Running, System};
+use whole::{Client, Running, SOON, System};
 
 /// How long a slot is on its way.
 const HOLD: Duration = Duration::from_secs(8);
@@ -72,7 +74,13 @@ async fn a_slot_moves_under_running_jobs_and_nobody_notices() {
     let open_until = Instant::now() + HOLD;
     let submitting = async {
         // Some keys have moved by then, and others haven't.
-        sleep(HOLD / 4).await;
+        let mut receiver = cluster.nodes()[to].server().client().await;
+        eventually(SOON, "the first key has moved", async || {
+            let asked =
+                cmd("CLUSTER").arg("COUNTKEYSINSLOT").arg(slot).query_async::<u64>(&mut receiver).await;
+            asked.unwrap() > 0
+        })
+        .await;
         submit_beside(&system, moved.partition(), open_until).await
     };
     let ((), beside) = tokio::join!(moving, submitting);

@@ -255,8 +255,8 @@ async fn silence_ends_it() {
     };
     let unclaimed = submit(json!({ "queueTimeout": 0.5 })).await;
     let lost = submit(json!({})).await;
-    let slow = submit(json!({ "timeout": 2 })).await;
-    let late = submit(json!({ "deadline": 2 })).await;
+    let slow = submit(json!({ "timeout": 2, "external": { "lease": 5 } })).await;
+    let late = submit(json!({ "deadline": 2, "external": { "lease": 5 } })).await;
     lost.must(b, "output", json!({ "text": "then nothing" })).await;
     // Those two are renewed as long as they may be.
     testkit::eventually(SOON, "a limit ends each", async || {

@@ -16,7 +16,7 @@ async fn they_do_not_wait_for_a_redis_that_stands_still() {
     let worker = Remote::claim(client, "remote").await;
     // Its gateway knows the job now. The log it forgets, as far as this one has seen it.
     let mut first = RawStream::open(&client.events_url(id), &[]).await;
-    assert!(first.until(|body| body.contains("event: started") && body.ends_with("\n\n")).await);
+    assert!(first.until_frame(|body| body.contains("event: started")).await);
 
     system.redis.pause();
     let url = client.events_url(id);

@@ -70,7 +70,7 @@ async fn an_attempt_that_runs_too_long_is_ended_for_good() {
 
 #[tokio::test]
 async fn a_deadline_ends_a_job_in_the_middle_of_an_attempt_and_between_two() {
-    let settings = "[jobs]\nlease = \"1s\"\nheartbeat = \"500ms\"\n";
+    let settings = "[jobs]\nlease = \"2s\"\nheartbeat = \"500ms\"\n";
     let mut system = System::builder().settings(settings).start().await;
     // Once its worker has begun.
     let first = system.client(0).submit("count", json!({ "n": 1 })).await;

@@ -5,10 +5,6 @@ use testkit::redis::{MultiplexedConnection, cmd};
 use testkit::sse::SseStream;
 use whole::{Behind, Client, Remote, SOON, System, frames};
 
-async fn channels(redis: &mut MultiplexedConnection) -> Vec<String> {
-    cmd("PUBSUB").arg("SHARDCHANNELS").query_async(redis).await.unwrap()
-}
-
 async fn subscribers(redis: &mut MultiplexedConnection, channel: &str) -> u64 {
     let (_, count): (String, u64) =
         cmd("PUBSUB").arg("SHARDNUMSUB").arg(channel).query_async(redis).await.unwrap();
@@ -33,7 +29,7 @@ async fn opens(client: &Client, url: &str, count: usize) -> Vec<SseStream> {
 async fn fifty_streams_are_one_subscription_and_none_is_left() {
     let system = System::builder().gateways(2).workers(0).settings("[stream]\nlinger = \"1s\"").start().await;
     let mut redis = system.redis.client().await;
-    assert_eq!(channels(&mut redis).await, [""; 0]);
+    assert_eq!(system.redis.shard_channels().await, [""; 0]);
     let id = system.client(0).submit("remote", Value::Null).await;
     // Of jobs of one millisecond none is the older one.
     tokio::time::sleep(std::time::Duration::from_millis(5)).await;
@@ -47,7 +43,7 @@ async fn fifty_streams_are_one_subscription_and_none_is_left() {
         assert_eq!(client.count("jobcast_followed_logs").await, 1);
     }
     assert_eq!(subscribers(&mut redis, &channel).await, 2, "one per gateway");
-    assert_eq!(channels(&mut redis).await, std::slice::from_ref(&channel), "and of no other log");
+    assert_eq!(system.redis.shard_channels().await, std::slice::from_ref(&channel), "and of no other log");
 
     // Streams of one log that leave while others stay take nothing away.
     for streams in &mut all {
@@ -72,8 +68,10 @@ async fn fifty_streams_are_one_subscription_and_none_is_left() {
         let sent = client.count("jobcast_events_sent_total").await;
         assert_eq!(sent, 30 + 20 * truth.len());
     }
-    testkit::eventually(SOON, "no subscription is left", async || channels(&mut redis).await.is_empty())
-        .await;
+    testkit::eventually(SOON, "no subscription is left", async || {
+        system.redis.shard_channels().await.is_empty()
+    })
+    .await;
     assert_eq!(system.client(0).post(&format!("/api/jobs/{other}/cancel"), &json!({})).await.status(), 202);
     system.nothing_grows().await;
 }
@@ -108,7 +106,6 @@ async fn a_subscription_lingers_for_who_comes_back() {
 async fn without_a_linger_nothing_is_left_at_once() {
     let system = System::builder().workers(0).settings("[stream]\nlinger = \"0s\"").start().await;
     let client = system.client(0);
-    let mut redis = system.redis.client().await;
     let id = client.submit("remote", Value::Null).await;
     let mut stream = client.stream(id).await;
     let worker = Remote::claim(client, "remote").await;
@@ -119,8 +116,10 @@ async fn without_a_linger_nothing_is_left_at_once() {
         client.count("jobcast_followed_logs").await == 0
     })
     .await;
-    testkit::eventually(SOON, "no subscription is left", async || channels(&mut redis).await.is_empty())
-        .await;
+    testkit::eventually(SOON, "no subscription is left", async || {
+        system.redis.shard_channels().await.is_empty()
+    })
+    .await;
     system.nothing_grows().await;
 }
 
@@ -128,16 +127,17 @@ async fn without_a_linger_nothing_is_left_at_once() {
 async fn a_poll_that_waits_leaves_nothing_either() {
     let system = System::builder().workers(0).settings("[stream]\nlinger = \"1s\"").start().await;
     let client = system.client(0);
-    let mut redis = system.redis.client().await;
     let id = client.submit("remote", Value::Null).await;
     let path = format!("/api/jobs/{id}?wait=50");
     let (polled, ()) = tokio::join!(client.get(&path), async {
-        testkit::eventually(SOON, "it waits", async || !channels(&mut redis.clone()).await.is_empty()).await;
+        testkit::eventually(SOON, "it waits", async || !system.redis.shard_channels().await.is_empty()).await;
         Remote::claim(client, "remote").await.complete("done").await;
     });
     assert_eq!(polled.status(), 200);
-    testkit::eventually(SOON, "no subscription is left", async || channels(&mut redis).await.is_empty())
-        .await;
+    testkit::eventually(SOON, "no subscription is left", async || {
+        system.redis.shard_channels().await.is_empty()
+    })
+    .await;
     assert_eq!(client.count("jobcast_followed_logs").await, 0);
     system.nothing_grows().await;
 }

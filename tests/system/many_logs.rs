@@ -4,7 +4,6 @@ use std::time::Instant;
 
 use model::JobId;
 use serde_json::{Value, json};
-use testkit::redis::cmd;
 use testkit::sse::SseStream;
 use tokio::task::JoinSet;
 use whole::{Apart, Client, SOON, System, data};
@@ -56,9 +55,7 @@ async fn all_of_them_go_on_after_a_cut() {
         streams.push(stream);
     }
     assert_eq!(apart.client.count("jobcast_followed_logs").await, jobs.len());
-    let mut redis = system.redis.client().await;
-    let channels: Vec<String> = cmd("PUBSUB").arg("SHARDCHANNELS").query_async(&mut redis).await.unwrap();
-    assert_eq!(channels.len(), jobs.len());
+    assert_eq!(system.redis.shard_channels().await.len(), jobs.len());
 
     // Each job ends while nothing passes. Then it passes again, on new connections.
     proxy.blackhole();

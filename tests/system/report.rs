@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 use whole::{Manner, Middleman, Remote, SOON, System, data, turns};
 
-const SETTINGS: &str = "[jobs]\nsweep = \"100ms\"\nlease = \"1s\"\nheartbeat = \"200ms\"";
+const SETTINGS: &str = "[jobs]\nsweep = \"100ms\"\nlease = \"3s\"\nheartbeat = \"200ms\"";
 
 fn builder(url: impl Into<String>) -> ClientBuilder {
     Client::builder(url).connect_timeout(Duration::from_secs(2))
@@ -115,13 +115,13 @@ async fn lost_answers_write_nothing_twice_and_lose_nothing() {
 async fn heartbeats_start_it_keep_it_and_hear_of_a_cancellation() {
     let system = start().await;
     let client = builder(system.client(0).url("")).build().unwrap();
-    let (id, token) = submit(&client, 1).await;
+    let (id, token) = submit(&client, 3).await;
     let report = client.report(id, token).heartbeat_every(Duration::from_millis(200));
     let status = async |id: JobId| system.client(1).job(id).await["status"].as_str().unwrap().to_owned();
     testkit::eventually(SOON, "it has started without a word", async || status(id).await == "processing")
         .await;
-    tokio::time::sleep(Duration::from_secs(3)).await;
-    assert_eq!(status(id).await, "processing", "three leases later");
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    assert_eq!(status(id).await, "processing", "two leases later");
     client.cancel(id).await.unwrap();
     assert_eq!(timeout(SOON, report.over()).await.unwrap(), Over::Cancelled);
     let refused = report.text("late").await.unwrap_err();
@@ -131,7 +131,7 @@ async fn heartbeats_start_it_keep_it_and_hear_of_a_cancellation() {
     assert_eq!(turns(&system.client(1).events(id).await), ["queued", "started", "cancelled"]);
 
     // Dropped without an end, it leaves the job to its lease; and whoever comes back too late is told.
-    let (id, token) = submit(&client, 1).await;
+    let (id, token) = submit(&client, 3).await;
     let report = client.report(id, token).heartbeat_every(Duration::from_millis(200));
     report.text("then nothing").await.unwrap();
     drop(report);

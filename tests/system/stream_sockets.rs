@@ -52,9 +52,7 @@ async fn is_open(stream: &mut RawStream) {
 }
 
 async fn shows(stream: &mut RawStream, event: &str) {
-    // In a long run a heartbeat may come even so.
-    let is_whole = |body: &str| body.trim_end_matches(":\n").ends_with("\n\n");
-    assert!(stream.until(|body| body.contains(event) && is_whole(body)).await);
+    assert!(stream.until_frame(|body| body.contains(event)).await);
 }
 
 async fn none_is_open(client: &Client) {

@@ -184,7 +184,7 @@ async fn what_is_sent_again_is_written_once() {
 
 #[tokio::test]
 async fn a_lost_lease_is_told_to_every_call() {
-    let settings = "[jobs]\nlease = \"1s\"\nheartbeat = \"100ms\"\nsweep = \"100ms\"";
+    let settings = "[jobs]\nlease = \"5s\"\nheartbeat = \"1s\"\nsweep = \"100ms\"";
     let system = System::builder().workers(0).settings(settings).start().await;
     let client = system.client(0);
     let id = client.submit("remote", json!(null)).await;
@@ -202,6 +202,7 @@ async fn a_lost_lease_is_told_to_every_call() {
     let alive = Remote::claim(client, "remote").await;
     let before = client.job(id).await;
     for (name, fields) in &every_call {
+        assert_eq!(alive.call("heartbeat", json!({})).await.0, 200, "it lives on");
         let (status, answer) = dead.call(name, fields.clone()).await;
         assert_eq!((status, &answer["type"]), (409, &json!("urn:jobcast:lease-lost")), "{name}");
         // A job that there isn't has no lease to lose.

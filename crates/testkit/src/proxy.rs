@@ -3,6 +3,7 @@
 //! ```text
 //! client ── 127.0.0.1:PORT ── Proxy ── server
 //!              pass · pass_new · refuse · blackhole · cut · hold_clients
+//!              delay_replies
 //!              close_every_nth_reply · drop_messages   (where the server speaks RESP)
 //! ```
 //!
@@ -164,6 +165,12 @@ impl Proxy {
     /// Closes all connections once; new ones pass. Rules stay.
     pub fn cut(&self) {
         self.open_with(State::begin_anew);
+    }
+
+    /// From now on passes what the server says only `delay` after it has come: on each connection one read after the other, so
+    /// that the delays of many add up. What the clients say passes at once. Zero ends it.
+    pub fn delay_replies(&self, delay: Duration) {
+        self.shared.rules.delay_by(delay);
     }
 
     /// From now on, in place of every `n`-th reply of the server, closes the connection on which it would have

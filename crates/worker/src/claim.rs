@@ -193,6 +193,8 @@ impl Claimer {
         let mut bell = Box::pin(hear(&shop.store, self.partition, &heard));
         loop {
             tokio::select! {
+                // In this order: what a claim of the stop's moment gives back frees a place, and would be claimed once more.
+                biased;
                 () = shop.soft.cancelled() => return Ok(None),
                 rang = &mut bell => {
                     let task = rang?;

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::hold::Judged;
 use super::resp::Framer;
@@ -89,6 +89,10 @@ async fn replies(
     loop {
         gate.pass().await;
         let read = from.read_buf(&mut buffer).await;
+        let delay = rules.delay();
+        if !delay.is_zero() {
+            sleep(delay).await;
+        }
         gate.pass().await;
         if read? == 0 {
             return Ok(());

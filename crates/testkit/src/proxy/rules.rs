@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -15,6 +16,8 @@ type Drops = Arc<dyn Fn(&str, &[u8]) -> bool + Send + Sync>;
 pub(super) struct Rules {
     every: Mutex<Every>,
     drops: Mutex<Option<Drops>>,
+    /// How much later passes what comes.
+    delay: Mutex<Duration>,
     swallowed: AtomicUsize,
     dropped: AtomicUsize,
 }
@@ -39,6 +42,7 @@ impl Rules {
     pub(super) fn clear(&self) {
         *self.every.lock() = Every::default();
         *self.drops.lock() = None;
+        *self.delay.lock() = Duration::ZERO;
     }
 
     pub(super) fn close_every(&self, n: usize) {
@@ -47,6 +51,14 @@ impl Rules {
 
     pub(super) fn drop_messages(&self, drops: Drops) {
         *self.drops.lock() = Some(drops);
+    }
+
+    pub(super) fn delay_by(&self, delay: Duration) {
+        *self.delay.lock() = delay;
+    }
+
+    pub(super) fn delay(&self) -> Duration {
+        *self.delay.lock()
     }
 
     pub(super) fn replies_swallowed(&self) -> usize {

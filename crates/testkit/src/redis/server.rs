@@ -175,6 +175,12 @@ impl RedisServer {
         self.connect().await.unwrap_or_else(|error| panic!("no connection to {}: {error}", self.url()))
     }
 
+    /// The channels of sharded Pub/Sub that have a subscriber now.
+    pub async fn shard_channels(&self) -> Vec<String> {
+        let asked = cmd("PUBSUB").arg("SHARDCHANNELS").query_async(&mut self.client().await).await;
+        asked.expect("a server that runs tells its channels")
+    }
+
     /// Stops it in the middle of whatever it does (SIGSTOP): connections stay open, nothing is answered.
     pub fn pause(&self) {
         self.signal(Signal::STOP);

@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use testkit::eventually;
 use testkit::proxy::{Framer, Proxy};
@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 const LONG: Duration = Duration::from_secs(10);
 const SHORT: Duration = Duration::from_millis(150);
+const LATE: Duration = Duration::from_secs(2);
 
 async fn start() -> (RedisServer, Proxy) {
     let server = RedisServer::start().await;
@@ -230,6 +231,27 @@ async fn replies_are_counted_over_all_connections() {
     assert!(clients[1].ask("PING\r\n").await.is_some());
     assert!(clients[0].ask("PING\r\n").await.is_none());
     assert!(clients[1].ask("PING\r\n").await.is_some());
+}
+
+#[tokio::test]
+async fn replies_come_late_and_commands_do_not() {
+    let (server, proxy) = start().await;
+    let mut client = Client::connect(&proxy).await;
+    assert_eq!(client.ask("PING\r\n").await.unwrap(), "+PONG\r\n");
+    proxy.delay_replies(LATE);
+    let asked = Instant::now();
+    client.send("INCR n\r\n").await;
+    let beside = server.client().await;
+    eventually(LATE / 2, "it is executed", async || {
+        beside.clone().get::<_, Option<u8>>("n").await.unwrap() == Some(1)
+    })
+    .await;
+    assert_eq!(client.frame().await.unwrap(), ":1\r\n");
+    assert!(asked.elapsed() >= LATE);
+    proxy.pass();
+    let asked = Instant::now();
+    assert_eq!(client.ask("PING\r\n").await.unwrap(), "+PONG\r\n");
+    assert!(asked.elapsed() < LATE);
 }
 
 #[tokio::test]

@@ -7,12 +7,9 @@ use model::{ErrorCode, Json, Status};
 use service::stop::Finished;
 use store::NewJob;
 use testkit::eventually;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use testkit::proxy::Proxy;
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
 use tokio::time::sleep;
-use tokio_util::sync::CancellationToken;
 use worker::{Exec, Options, Outcome};
 
 use crate::bench::{self, Bench, LONG, json, new_job, options, owner};
@@ -137,38 +134,10 @@ async fn a_hard_stop_waits_for_nothing() {
     assert_eq!(worker.shutdown.tasks().len(), 0);
 }
 
-/// Passes on to `upstream` what comes to a port of its own, and its answers half a second later once `late` is cancelled.
-async fn answers_late(upstream: String, late: CancellationToken, tasks: &mut JoinSet<()>) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("redis://{}", listener.local_addr().unwrap());
-    tasks.spawn(async move {
-        let mut ways = JoinSet::new();
-        while let Ok((near, _)) = listener.accept().await {
-            let (mut from, mut to) = near.into_split();
-            let (mut answers, mut asked) = TcpStream::connect(&upstream).await.unwrap().into_split();
-            ways.spawn(async move { drop(tokio::io::copy(&mut from, &mut asked).await) });
-            let late = late.clone();
-            ways.spawn(async move {
-                let mut some = vec![0; 64 * 1024];
-                while let Ok(count @ 1..) = answers.read(&mut some).await {
-                    if late.is_cancelled() {
-                        sleep(Duration::from_millis(500)).await;
-                    }
-                    if to.write_all(&some[..count]).await.is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-    });
-    url
-}
-
 #[tokio::test]
 async fn a_stop_in_the_middle_of_a_claim_gives_back_what_it_claimed() {
     let bench = Bench::start().await;
-    let (late, mut tasks) = (CancellationToken::new(), JoinSet::new());
-    let url = answers_late(bench.server.addr(), late.clone(), &mut tasks).await;
+    let proxy = Proxy::start(bench.server.addr()).await;
     let gate = Arc::new(Notify::new());
     let opener = Arc::clone(&gate);
     let handler = Act(move |_, _| {
@@ -179,13 +148,13 @@ async fn a_stop_in_the_middle_of_a_claim_gives_back_what_it_claimed() {
         }
     });
     let options = Options { task_concurrency: [(bench::task(), 1)].into(), ..options() };
-    let worker = bench::Worker::start(&url, options, Arc::new(handler));
+    let worker = bench::Worker::start(&proxy.url(), options, Arc::new(handler));
     let first = bench.submit(new_job()).await;
     bench.reaches(first, Status::Processing).await;
     let second = bench.submit(NewJob { max_attempts: 1, ..new_job() }).await;
     // It waits for a place of the task by now.
     sleep(Duration::from_millis(300)).await;
-    late.cancel();
+    proxy.delay_replies(Duration::from_millis(500));
     opener.notify_one();
     // The claim was made, and the worker doesn't know yet.
     bench.reaches(second, Status::Processing).await;
