@@ -17,6 +17,8 @@ pub enum Manner {
     Hold,
     /// Answers for streams itself, with this head and an empty body. Other answers pass.
     Refuse(&'static str),
+    /// The same for all requests.
+    RefuseAll(&'static str),
     /// Passes every request, and no answer: the connection breaks.
     LoseAnswers,
 }
@@ -78,7 +80,12 @@ async fn serve(
     let path = head.split(' ').nth(1).unwrap_or_default().split('?').next().unwrap_or_default();
     let is_stream = path.ends_with("/events");
     let now = *manner.borrow_and_update();
-    if let (Manner::Refuse(answer), true) = (now, is_stream) {
+    let refused = match now {
+        Manner::Refuse(answer) => is_stream.then_some(answer),
+        Manner::RefuseAll(answer) => Some(answer),
+        Manner::Pass | Manner::Hold | Manner::LoseAnswers => None,
+    };
+    if let Some(answer) = refused {
         let answer = format!("HTTP/1.1 {answer}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
         return client.write_all(answer.as_bytes()).await;
     }
@@ -91,7 +98,7 @@ async fn serve(
         let holds = match *manner.borrow() {
             Manner::Hold => is_stream,
             Manner::LoseAnswers => true,
-            Manner::Pass | Manner::Refuse(_) => false,
+            Manner::Pass | Manner::Refuse(_) | Manner::RefuseAll(_) => false,
         };
         if !holds && !held.is_empty() {
             client.write_all(&held).await?;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use client::{
     Client, ClientBuilder, JobId, Json, Output, Over, Percent, ReportError, Status, Submit, Submitted, Token,
 };
+use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 use whole::{Manner, Middleman, Remote, SOON, System, data, turns};
@@ -109,6 +110,46 @@ async fn lost_answers_write_nothing_twice_and_lose_nothing() {
     let texts: Vec<_> = events.iter().map(data).filter_map(|event| event.get("text").cloned()).collect();
     assert_eq!(json!(texts), json!(["1", "2", "3", "4", "5", "6"]));
     assert_eq!(turns(&events), ["queued", "started", "completed"]);
+}
+
+#[tokio::test]
+async fn what_may_be_recorded_keeps_its_number_whatever_is_refused() {
+    let system = start().await;
+    let middleman = Middleman::start(&system.client(0).url(""), Manner::Pass).await;
+    let client = builder(middleman.url()).retry_for(Duration::ZERO).build().unwrap();
+    let (id, token) = submit(&client, 60).await;
+    let report = client.report(id, token).heartbeat_every(Duration::from_mins(10));
+    report.heartbeat().await.unwrap();
+    let texts = async || {
+        let page = system.client(1).request(Method::GET, &format!("/api/jobs/{id}/events"));
+        let page = page.header("accept", "application/json").send().await.unwrap();
+        let page: Value = page.json().await.unwrap();
+        let events = page["events"].as_array().unwrap();
+        json!(events.iter().filter_map(|event| event.get("text")).collect::<Vec<_>>())
+    };
+    // Recorded, but the caller lost patience with the answer.
+    let unheard = async |text: &str, so_far: Value| {
+        middleman.set(Manner::LoseAnswers);
+        tokio::select! {
+            done = report.text(text) => panic!("{done:?}"),
+            () = testkit::eventually(SOON, "it is recorded", async || texts().await == so_far) => {}
+        }
+        middleman.set(Manner::Pass);
+    };
+    unheard("1", json!(["1"])).await;
+    // An external job can't be given back.
+    assert!(matches!(report.release().await, Err(ReportError::Failed(_))));
+    report.text("2").await.unwrap();
+    assert_eq!(texts().await, json!(["1", "2"]));
+
+    unheard("3", json!(["1", "2", "3"])).await;
+    // What stands before the gateways knows of none.
+    middleman.set(Manner::RefuseAll("404 Not Found"));
+    assert!(matches!(report.text("never sent").await, Err(ReportError::Failed(_))));
+    middleman.set(Manner::Pass);
+    report.text("4").await.unwrap();
+    assert_eq!(texts().await, json!(["1", "2", "3", "4"]));
+    system.nothing_grows().await;
 }
 
 #[tokio::test]

@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+/// What the types of Jobcast's own problems begin with.
+const PREFIX: &str = "urn:jobcast:";
+
 /// A problem document (RFC 9457): what the gateway says of a request that it didn't do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -27,7 +30,12 @@ impl Problem {
     /// The type without Jobcast's prefix, such as `not-found`; the whole type where it has another one. The names are listed
     /// in `docs/API.md`.
     pub fn name(&self) -> &str {
-        self.r#type.strip_prefix("urn:jobcast:").unwrap_or(&self.r#type)
+        self.r#type.strip_prefix(PREFIX).unwrap_or(&self.r#type)
+    }
+
+    /// Whether it is Jobcast's word, and not that of a server before it.
+    pub(crate) fn is_jobcasts(&self) -> bool {
+        self.r#type.starts_with(PREFIX)
     }
 
     /// Whether the same request may be answered otherwise later: a limit on the rate, a gateway or a Redis that is away.

@@ -97,6 +97,8 @@ struct Writes {
 struct Call {
     name: &'static str,
     body: String,
+    /// A try of it had no answer: it may be recorded.
+    is_doubtful: bool,
 }
 
 impl Client {
@@ -194,7 +196,7 @@ impl Reporter {
 
     /// A sign of life now, beside those that go out by themselves.
     pub async fn heartbeat(&self) -> Result<(), ReportError> {
-        self.inner.repeat("heartbeat", &self.inner.alone()?).await
+        self.inner.repeat("heartbeat", &self.inner.alone()?, &mut 0).await
     }
 
     /// The job has ended well. Refused as `batch-gap` if Redis has lost a report that it had answered.
@@ -223,9 +225,11 @@ impl Reporter {
     /// An external job that was not cancelled can't be given back.
     pub async fn release(&self) -> Result<(), ReportError> {
         let mut writes = self.inner.writes.lock().await;
-        // What another attempt will do anew needs no answer any more.
-        writes.unanswered = None;
         let released = self.inner.end("release", &self.inner.alone()?).await;
+        if !matches!(released, Err(ReportError::Failed(_))) {
+            // What another attempt will do anew needs no answer any more.
+            writes.unanswered = None;
+        }
         if let Err(ReportError::Cancelled) = released { Ok(()) } else { released }
     }
 
@@ -254,7 +258,7 @@ impl Reporter {
         self.inner.settle(&mut writes).await?;
         let body = self.inner.body(&body(self.inner.token, Some(writes.answered + 1)))?;
         // From here on it may be recorded, even if this future is dropped.
-        writes.unanswered = Some(Call { name, body });
+        writes.unanswered = Some(Call { name, body, is_doubtful: false });
         self.inner.settle(&mut writes).await
     }
 
@@ -273,11 +277,17 @@ impl Reporter {
 impl Inner {
     /// Sends the write that has no answer yet, if there is one.
     async fn settle(&self, writes: &mut Writes) -> Result<(), ReportError> {
-        let Some(call) = &writes.unanswered else { return Ok(()) };
-        match self.repeat(call.name, &call.body).await {
+        let Some(call) = &mut writes.unanswered else { return Ok(()) };
+        let Call { name, body, is_doubtful } = call;
+        let was_doubtful = std::mem::replace(is_doubtful, true);
+        let mut tries = 0;
+        let told = self.repeat(name, body, &mut tries).await;
+        match told {
             Ok(()) => writes.answered += 1,
             // Whether it was recorded is not known.
-            Err(ReportError::Failed(error)) if !is_refusal(&error) => return Err(error.into()),
+            Err(ReportError::Failed(error)) if !is_refusal(&error, was_doubtful || tries > 1) => {
+                return Err(error.into());
+            }
             Err(error) => {
                 writes.unanswered = None;
                 return Err(error);
@@ -287,16 +297,20 @@ impl Inner {
         Ok(())
     }
 
-    /// Sends a call until it is answered.
-    async fn repeat(&self, name: &str, body: &str) -> Result<(), ReportError> {
-        let sent = self.client.send_safely_for(PATIENCE, Duration::ZERO, |_| self.request(name, body)).await;
+    /// Sends a call until it is answered, and counts its tries.
+    async fn repeat(&self, name: &str, body: &str, tries: &mut u32) -> Result<(), ReportError> {
+        let request = |before: u32| {
+            *tries = before.saturating_add(1);
+            self.request(name, body)
+        };
+        let sent = self.client.send_safely_for(PATIENCE, Duration::ZERO, request).await;
         self.judge(sent.map(|(response, _)| response)).await
     }
 
     /// The same with a call that ends the attempt.
     async fn end(&self, name: &str, body: &str) -> Result<(), ReportError> {
         let ending = Ending::begin(&self.is_ending);
-        let ended = self.repeat(name, body).await;
+        let ended = self.repeat(name, body, &mut 0).await;
         match &ended {
             Ok(()) => drop(self.over.send_replace(Some(Over::Reported))),
             Err(ReportError::Lost(_)) => self.lose(),
@@ -374,9 +388,13 @@ impl Inner {
     }
 }
 
-/// Whether the gateway said of a report that it was not recorded.
-fn is_refusal(error: &Error) -> bool {
-    error.problem().is_some_and(|problem| !problem.is_retryable())
+/// Whether it says of a report that it was not recorded. Of a doubtful one only what the gateway says of its content does: it would
+/// have said that of the first try too, while a load balancer, or a key that is withdrawn, knows nothing of that one.
+fn is_refusal(error: &Error, is_doubtful: bool) -> bool {
+    error.problem().is_some_and(|problem| {
+        let is_of_content = matches!(problem.status, 400 | 413 | 415 | 422) && problem.is_jobcasts();
+        !problem.is_retryable() && (is_of_content || !is_doubtful)
+    })
 }
 
 fn item(output: &Output) -> OutputItem {

@@ -3,6 +3,7 @@
 //! Each partition has its own loop: wait for room, claim, begin; where nothing more is due, wait at the bell until the next one is.
 //! A claim without an answer is repeated with the same token, so that what it may have claimed is found again.
 
+use std::ops::RangeInclusive;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,7 +66,7 @@ impl Claimer {
     pub(crate) async fn run(mut self) {
         let soft = self.courier.soft.clone();
         let mut backoff = Backoff::of_repeats();
-        while let Some(permits) = room(&self.courier).await {
+        while let Some(permits) = room(&self.courier, 1..=MOST).await {
             self.alarm.clear();
             let Some(claim) = self.claim(permits).await else { return };
             let (is_full, next) = (claim.is_full, claim.due.next);
@@ -96,15 +97,22 @@ impl Claimer {
         let options = DueOptions { most, lease, longest_body: LONGEST_BODY };
         let (mut token, mut began) = (new_token(), Instant::now());
         let mut backoff = Backoff::of_repeats();
+        let mut held = Some(permits);
         loop {
             match self.courier.store.due(self.partition, token, &options).await {
                 Ok(due) => {
                     self.has_complained = false;
-                    let is_full = due.deliveries.len() >= most;
-                    return Some(Claim { due, is_full, start_until: began + useful, permits });
+                    let count = due.deliveries.len();
+                    let permits = match held {
+                        Some(permits) => permits,
+                        None => room(&self.courier, count..=count).await?,
+                    };
+                    return Some(Claim { due, is_full: count >= most, start_until: began + useful, permits });
                 }
                 Err(error) => self.complain(&error),
             }
+            // Others, whose partitions answer, can use them.
+            held = None;
             self.courier.soft.run_until_cancelled(sleep(backoff.next())).await?;
             if began.elapsed() >= useful {
                 // What that token got is no longer ours to begin.
@@ -168,13 +176,15 @@ impl Claimer {
     }
 }
 
-/// Waits for room for one delivery at least; the rest of a claim as there is. `None` at a stop.
-async fn room(courier: &Courier) -> Option<OwnedSemaphorePermit> {
+/// Waits for room for the least of `wanted` deliveries; what more there is, up to the most of them, comes along. `None` at a stop.
+async fn room(courier: &Courier, wanted: RangeInclusive<usize>) -> Option<OwnedSemaphorePermit> {
     let Courier { permits, soft, .. } = courier;
-    let first = soft.run_until_cancelled(Arc::clone(permits).acquire_owned()).await?;
+    let count = |count: usize| u32::try_from(count).unwrap_or_default();
+    let (least, most) = wanted.into_inner();
+    let first = soft.run_until_cancelled(Arc::clone(permits).acquire_many_owned(count(least))).await?;
     let mut room = first.ok().filter(|_| !soft.is_cancelled())?;
-    let more = u32::try_from(permits.available_permits().min(MOST - 1)).unwrap_or_default();
-    if let Ok(more) = Arc::clone(permits).try_acquire_many_owned(more) {
+    let more = permits.available_permits().min(most - least);
+    if let Ok(more) = Arc::clone(permits).try_acquire_many_owned(count(more)) {
         room.merge(more);
     }
     Some(room)

@@ -110,8 +110,9 @@ pub(crate) struct Rig {
     turn: Cell<usize>,
 }
 
-fn app() -> App {
-    let store = Store::new(Options::new(Target::parse("redis://127.0.0.1:1").unwrap()));
+/// A gateway's state, with the Redis at `url`.
+pub(crate) fn app(url: &str) -> App {
+    let store = Store::new(Options::new(Target::parse(url).unwrap()));
     let config = Arc::new(Config::default());
     App::new(Parts { store, config, health: Health::new(), metrics: Metrics::new() }, Shutdown::manual())
 }
@@ -164,7 +165,7 @@ impl Rig {
         let runtime = Builder::new_current_thread().enable_time().build().unwrap();
         let mut streams = JoinSet::new();
         let here = still.enter();
-        let app = app();
+        let app = app("redis://127.0.0.1:1");
         let jobs: Vec<_> =
             (0..logs).map(|n| JobId::new(Timestamp::from_millis(1), [n; 10], Partition(0))).collect();
         let begin = |&job: &JobId| {

@@ -9,14 +9,39 @@ use axum::response::IntoResponse;
 use courier::{Became, BecameLabels, Options};
 use model::Json;
 use model::wire::DeliveryStatus::{Dead, Delivered};
+use store::{NewJob, Webhook, WebhookSecret};
 use testkit::proxy::Proxy;
 use testkit::{Bad, BadReceiver};
 
 use crate::bench::receiver::Receiver;
-use crate::bench::{Bench, Courier, LONG, Setup, options};
+use crate::bench::{Bench, Courier, LONG, Setup, new_job, options, owner};
 
 fn became(courier: &Courier, outcome: Became) -> u64 {
     courier.metrics.became.get_or_create(&BecameLabels { outcome }).get()
+}
+
+#[tokio::test]
+async fn partitions_that_do_not_answer_hold_up_no_others() {
+    let bench = Bench::on_cluster().await;
+    let receiver = Receiver::start().await;
+    // One place for all of them.
+    let setup = Setup { options: Options { concurrency: 1, ..options() }, ..Setup::default() };
+    let _courier = Courier::start(&bench.server.url(), setup);
+    let webhooks = vec![Webhook { url: receiver.url(), secret: WebhookSecret::Owner }];
+    let mut ids = Vec::new();
+    for _ in 0..12 {
+        ids.push(bench.submit(&NewJob { webhooks: webhooks.clone(), ..new_job() }).await);
+    }
+    bench.server.kill(0);
+    let mut told = 0;
+    for id in ids {
+        // Those whose partition answers, which are two thirds.
+        if bench.store.cancel(id, &owner(), "enough").await.is_ok() {
+            bench.reaches(id, Delivered).await;
+            told += 1;
+        }
+    }
+    assert!(told > 2, "{told}");
 }
 
 #[tokio::test]

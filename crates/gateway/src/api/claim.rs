@@ -66,10 +66,28 @@ async fn next_job(app: &App, tasks: Vec<TaskName>, wait: Duration) -> Result<Opt
         let app = app.clone();
         async move { claim_for(&app, &tasks, wait, sender).await }
     });
-    receiver.await.map_err(|_| Problem::Internal)?.map_err(Problem::from)
+    let mut heard = Heard { app, receiver };
+    (&mut heard.receiver).await.map_err(|_| Problem::Internal)?.map_err(Problem::from)
 }
 
-type Answer = oneshot::Sender<Result<Option<Claimed>, StoreError>>;
+type Found = Result<Option<Claimed>, StoreError>;
+type Answer = oneshot::Sender<Found>;
+
+/// What the handler hears. A claim that was sent when it was dropped, and that it didn't come to, is given back.
+struct Heard<'a> {
+    app: &'a App,
+    receiver: oneshot::Receiver<Found>,
+}
+
+impl Drop for Heard<'_> {
+    fn drop(&mut self) {
+        self.receiver.close();
+        if let Ok(Ok(Some(claimed))) = self.receiver.try_recv() {
+            let app = self.app.clone();
+            self.app.shutdown().tasks().spawn(async move { give_back(&app, &claimed.lease).await });
+        }
+    }
+}
 
 /// Never dropped half-way: a claim that is on its way must be answered or given back.
 async fn claim_for(app: &App, tasks: &[TaskName], wait: Duration, mut client: Answer) {
@@ -79,12 +97,7 @@ async fn claim_for(app: &App, tasks: &[TaskName], wait: Duration, mut client: An
     }
 }
 
-async fn look_or_wait(
-    app: &App,
-    tasks: &[TaskName],
-    wait: Duration,
-    client: &mut Answer,
-) -> Result<Option<Claimed>, StoreError> {
+async fn look_or_wait(app: &App, tasks: &[TaskName], wait: Duration, client: &mut Answer) -> Found {
     let deadline = Instant::now() + wait;
     loop {
         // In line before the look, so that a ring in between is heard.
@@ -188,4 +201,38 @@ fn answer(app: &App, claimed: Claimed) -> Response {
     Guarded::wrap(JsonResponse(body).into_response(), move || {
         tasks.spawn(async move { give_back(&app, &lease).await });
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+    use model::Status;
+    use store::{NewJob, Submitted};
+    use testkit::eventually;
+    use testkit::redis::RedisServer;
+
+    use super::*;
+    use crate::rig;
+
+    const LONG: Duration = Duration::from_mins(1);
+
+    #[tokio::test]
+    async fn what_was_sent_and_never_heard_is_given_back() {
+        let server = RedisServer::start().await;
+        let app = rig::app(&server.url());
+        let task: TaskName = "report".parse().unwrap();
+        let job = NewJob::new("acme".parse().unwrap(), task.clone());
+        let Submitted::Created(id) = app.store().submit(&job).await.unwrap() else { panic!("a new job") };
+        let mut handler = Box::pin(next_job(&app, vec![task], Duration::ZERO));
+        assert!(handler.as_mut().now_or_never().is_none());
+        eventually(LONG, "it is claimed, and sent", async || app.shutdown().tasks().is_empty()).await;
+        assert_eq!(app.store().job(id).await.unwrap().unwrap().status, Status::Processing);
+        // As it is when the connection breaks just then.
+        drop(handler);
+        // Nobody sweeps here.
+        eventually(LONG, "it is given back", async || {
+            app.store().job(id).await.unwrap().unwrap().status == Status::Pending
+        })
+        .await;
+    }
 }

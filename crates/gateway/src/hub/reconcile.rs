@@ -29,6 +29,11 @@ impl Due {
         self.0.store(false, Ordering::Relaxed);
     }
 
+    /// Nobody answered when it was compared: it is due again.
+    fn unanswered(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
     /// Whether it is compared at this tick. If it isn't, it is at the next one.
     fn tick(&self) -> bool {
         self.0.fetch_not(Ordering::Relaxed)
@@ -57,23 +62,33 @@ impl Hub {
         let of_partition = async |(partition, nodes): (Partition, Vec<Arc<Node>>)| {
             // A primary that was cut off calls itself one still: the others say who it is.
             self.0.store.confirm_primary(partition).await;
-            for batch in nodes.chunks(BATCH) {
-                self.compare(batch).await;
-            }
+            let mut batches = nodes.chunks(BATCH);
+            // Who doesn't answer for some doesn't for the others, and the next tick waits for all.
+            while let Some(batch) = batches.next()
+                && self.compare(batch).await
+            {}
+            batches.flatten().for_each(|node| node.due.unanswered());
         };
         stream::iter(due).for_each_concurrent(PARTITIONS, of_partition).await;
     }
 
-    async fn compare(&self, nodes: &[Arc<Node>]) {
+    /// Says whether any of them could be compared.
+    async fn compare(&self, nodes: &[Arc<Node>]) -> bool {
+        let mut any = false;
         let heads: Vec<_> = nodes.iter().map(|node| node.head()).collect();
         let logs: Vec<_> = nodes.iter().map(|node| node.log.clone()).collect();
         let found = self.0.store.tips(&logs).await;
         for ((node, head), found) in nodes.iter().zip(heads).zip(found) {
             // An error means "not known", never "gone".
-            if let Ok(found) = found {
-                self.settle(node, head, found).await;
+            match found {
+                Ok(found) => {
+                    any = true;
+                    self.settle(node, head, found).await;
+                }
+                Err(_) => node.due.unanswered(),
             }
         }
+        any
     }
 
     async fn settle(&self, node: &Node, head: Option<Cursor>, found: Option<Cursor>) {
@@ -133,6 +148,14 @@ mod tests {
             let all = [&before[..], &[true, false, false, false]].concat();
             assert_eq!(compared(&all)[3..], [false, true, false, true], "{all:?}");
         }
+    }
+
+    #[test]
+    fn one_that_nobody_answered_for_is_compared_at_the_next_tick() {
+        let due = Due::default();
+        assert!(!due.tick() && due.tick());
+        due.unanswered();
+        assert!(due.tick() && !due.tick() && due.tick());
     }
 
     #[test]

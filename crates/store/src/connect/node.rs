@@ -49,7 +49,7 @@ impl Nodes {
         Arc::clone(known.entry(address.clone()).or_insert_with(make))
     }
 
-    /// Forgets the servers that aren't in `wanted`: their connections end with the last call on them.
+    /// Forgets the servers that aren't in `wanted`: their connections end with the last call on them, and so do waits.
     pub(crate) fn keep(&self, wanted: &[Address]) {
         self.known.lock().retain(|address, _| wanted.contains(address));
     }
@@ -266,6 +266,15 @@ impl Node {
             .map_err(|error| RedisError::from((ErrorKind::Client, "no pool", error.to_string())))?;
         *waiting = Some(pool.clone());
         Ok(pool)
+    }
+}
+
+impl Drop for Node {
+    /// Nobody calls any more, so nobody would find out that this server answers no one: who waits there need wait no longer.
+    fn drop(&mut self) {
+        if let Some(wire) = self.current.get_mut() {
+            wire.cut.cancel();
+        }
     }
 }
 

@@ -332,6 +332,21 @@ async fn who_waits_hears_that_the_server_answers_nobody_any_more() {
 }
 
 #[tokio::test]
+async fn who_waits_at_a_server_that_is_forgotten_waits_no_longer() {
+    let server = RedisServer::start().await;
+    let (router, _) = hurried(&server.url());
+    let mut blpop = cmd("BLPOP");
+    blpop.arg("bell").arg(0);
+    let (mut connection, cut) = router.waiting(slot_of_key("bell")).await.unwrap();
+    // It hangs, another one is the primary, and there are no other calls.
+    server.pause();
+    router.shared.nodes.keep(&[]);
+    let wait = cut.run_until_cancelled(blpop.query_async::<Value>(&mut *connection));
+    let answer = timeout(LONG, wait).await;
+    assert!(matches!(answer, Ok(None)), "{answer:?}");
+}
+
+#[tokio::test]
 async fn a_unix_socket_and_a_lone_cluster_node_work_as_well() {
     let socket = RedisServer::builder().unix_socket(true).start().await;
     assert_eq!(add(&router(&socket.unix_url()).0, 1).await.unwrap().0, 1);

@@ -6,7 +6,8 @@
 -- Reply {codes}: nothing is ready
 --       | {codes, id, task, owner, payload, attempt, maxAttempts, lease end, ms until its run limit}
 --       codes: of the jobs that were found late, and were ended
--- Repeat: recognised by the token; answers with the same job, or as if nothing were ready once that lease is lost.
+-- Repeat: recognised by the token; renews the lease and answers with the same job, or as if nothing were ready once that lease is
+--         lost.
 local prefix = string.sub(KEYS[1], 1, -8)
 local random, token, lease = ARGV[2], ARGV[3], tonumber(ARGV[4])
 local claim_key = prefix .. 'claim:' .. token
@@ -25,7 +26,11 @@ end
 local claimed = redis.call('GET', claim_key)
 if claimed then
   local job = load_job(prefix .. 'job:' .. claimed, claimed)
-  return job and job.status == 'processing' and job.lease == token and answer(job) or { late }
+  if not job or job.status ~= 'processing' or job.lease ~= token then return { late } end
+  -- Who asks again lives, and thinks that the lease began with the answer.
+  job.leaseUntil = now + lease
+  redis.call('HSET', job.key, 'leaseUntil', int(job.leaseUntil), 'leaseMs', int(lease))
+  return answer(job)
 end
 
 -- Whether one more of `task` may start, as far as the task is concerned. The sweep, which knows no limits, learns here that

@@ -87,6 +87,25 @@ on_both!(every_call_may_come_twice, bench, {
     assert!(matches!(bench.at().cancel(id, &owner(), "x").await, Err(CancelError::Terminal(Status::Failed))));
 });
 
+on_both!(a_claim_that_is_repeated_has_a_whole_lease, bench, {
+    let id = bench.submit(&new_job()).await;
+    let token = token();
+    let claim = async |bench: &Bench| {
+        bench.at().claim(id.partition(), &[task().into()], token, LEASE).await.unwrap().unwrap()
+    };
+    claim(&bench).await;
+    // Whose answer was lost: the worker begins, and reckons with, what the repeat says.
+    bench.sweep_for(id, 25).await;
+    let claimed = claim(&bench).await;
+    assert_eq!(claimed.expires_at.as_millis(), bench.now + 30_000);
+    bench.sweep_for(id, 29).await;
+    bench.at().renew(&claimed.lease).await.unwrap();
+    assert_eq!(bench.types(id).await, ["queued", "started"]);
+    bench.sweep_for(id, 31).await;
+    assert_eq!(bench.types(id).await, ["queued", "started", "retrying"]);
+    bench.at().cancel(id, &owner(), "enough").await.unwrap();
+});
+
 on_both!(an_end_takes_along_what_was_never_sent_and_what_may_be_written_only_once, bench, {
     for is_written in [false, true] {
         let id = bench.submit(&new_job()).await;

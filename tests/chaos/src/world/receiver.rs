@@ -23,6 +23,9 @@ use crate::record::Arrival;
 
 /// How often `flaky` refuses a message before it takes it.
 const REFUSALS: u32 = 3;
+/// How many messages it refuses in a row. With five, couriers would take it for a host that is away, and leave it alone for longer
+/// and longer, when nobody else is told anything any more.
+const IN_A_ROW: u32 = 4;
 
 /// A server for webhooks. Dropping it ends it.
 pub struct Receiver {
@@ -34,7 +37,13 @@ pub struct Receiver {
 struct Seen {
     clock: Clock,
     arrivals: Mutex<Vec<Arrival>>,
-    refused: Mutex<HashMap<String, u32>>,
+    refused: Mutex<Refused>,
+}
+
+#[derive(Default)]
+struct Refused {
+    of_message: HashMap<String, u32>,
+    in_a_row: u32,
 }
 
 /// How a receiver takes a message.
@@ -42,7 +51,7 @@ struct Seen {
 pub enum Manner {
     /// At once.
     Willing,
-    /// After it has refused it three times.
+    /// After it has refused it three times, or four messages in a row.
     Flaky,
 }
 
@@ -104,9 +113,12 @@ async fn take(
 impl Seen {
     fn refuses(&self, id: &str) -> bool {
         let mut refused = self.refused.lock();
-        let times = refused.entry(id.to_owned()).or_default();
+        let times = refused.of_message.entry(id.to_owned()).or_default();
         *times += 1;
-        *times <= REFUSALS
+        let is_new = *times <= REFUSALS;
+        let refuses = is_new && refused.in_a_row < IN_A_ROW;
+        refused.in_a_row = if refuses { refused.in_a_row + 1 } else { 0 };
+        refuses
     }
 }
 

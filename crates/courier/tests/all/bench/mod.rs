@@ -16,15 +16,15 @@ use service::stop::{Finished, Shutdown};
 use store::{
     Delivery, End, NewJob, Options as StoreOptions, Store, Submitted, Target, Webhook, WebhookSecret,
 };
-use testkit::redis::RedisServer;
+use testkit::redis::{RedisCluster, RedisServer};
 
 /// How long anything may take; generous, for machines under load.
 pub const LONG: Duration = Duration::from_mins(1);
 /// What signs deliveries of [`owner`].
 pub const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
-pub struct Bench {
-    pub server: RedisServer,
+pub struct Bench<S = RedisServer> {
+    pub server: S,
     /// The test's own.
     pub store: Store,
 }
@@ -40,7 +40,18 @@ impl Bench {
     pub fn courier(&self, options: Options) -> Courier {
         Courier::start(&self.server.url(), Setup { options, ..Setup::default() })
     }
+}
 
+impl Bench<RedisCluster> {
+    /// On a Cluster in which nobody takes over from a primary that dies.
+    pub async fn on_cluster() -> Self {
+        let server = RedisCluster::builder().replicas(0).append_only(false).node_timeout(LONG).start().await;
+        let store = store(&server.url());
+        Self { server, store }
+    }
+}
+
+impl<S> Bench<S> {
     /// A job that was cancelled, and is told to `url`.
     pub async fn ended(&self, url: &str) -> JobId {
         self.ended_by(Webhook { url: url.into(), secret: WebhookSecret::Owner }).await
