@@ -79,11 +79,12 @@ async fn every_field_does_what_it_says() {
     );
     assert_eq!(job["error"], "no worker took the job within 0.5 s (queueTimeout)");
 
-    for (limit, error) in [
-        ("timeout", "attempt 1 ran longer than 0.5 s (timeout)"),
-        ("deadline", "the job did not end within 0.5 s (deadline)"),
+    // A job must be claimed within its deadline, however busy the machine is.
+    for (limit, seconds, error) in [
+        ("timeout", 0.5, "attempt 1 ran longer than 0.5 s (timeout)"),
+        ("deadline", 5.0, "the job did not end within 5 s (deadline)"),
     ] {
-        let id = submitted(json!({ limit: 0.5 })).await;
+        let id = submitted(json!({ limit: seconds })).await;
         Remote::claim(client, "remote").await;
         let job = client.ended(id).await;
         assert_eq!((&job["status"], &job["errorCode"]), (&json!("failed"), &json!("timeout")), "{limit}");
@@ -93,11 +94,11 @@ async fn every_field_does_what_it_says() {
     assert_eq!(client.ended(id).await["errorCode"], "unclaimed", "never started within its deadline");
 
     // How long the ended job is kept, to the end of that.
-    let id = submitted(json!({ "retention": 1 })).await;
+    let id = submitted(json!({ "retention": 5 })).await;
     Remote::claim(client, "remote").await.complete(1).await;
     let job = client.job(id).await;
     let time = |field: &str| serde_json::from_value::<model::Timestamp>(job[field].clone()).unwrap();
-    assert_eq!(time("expiresAt").since(time("finishedAt")), Duration::from_secs(1));
+    assert_eq!(time("expiresAt").since(time("finishedAt")), Duration::from_secs(5));
     testkit::eventually(SOON, "the job is forgotten", async || {
         client.ask(&format!("/api/jobs/{id}")).await.status == 404
     })
@@ -190,11 +191,14 @@ async fn who_prefers_to_wait_gets_the_finished_job() {
     assert_eq!((answer.header("preference-applied"), answer.header("retry-after")), ("wait=1", "1"));
     assert!(answer.header("location").ends_with(answer.body["jobId"].as_str().unwrap()));
 
-    // A client that goes away cancels nothing.
+    // A client that goes away cancels nothing. It goes once its job is there.
     let id = Remote::claim(client, "remote").await.job();
+    let before = system.jobs().await;
     let request = client.request(Method::POST, "/api/jobs").header("prefer", "wait=20").json(&endless);
-    let gone = request.timeout(Duration::from_millis(300)).send().await;
-    assert!(gone.is_err());
+    tokio::select! {
+        answer = request.send() => panic!("it waits for the end: {answer:?}"),
+        () = testkit::eventually(SOON, "its job is made", async || system.jobs().await > before) => {}
+    }
     assert_eq!(client.job(id).await["status"], "processing");
     let second = Remote::claim(client, "remote").await;
     second.complete(2).await;

@@ -191,7 +191,8 @@ async fn an_expired_token_opens_nothing_and_closes_nothing() {
     let acme = client.with_key("acme-key");
     let id = acme.submit("remote", Value::Null).await;
     let worker = Remote::claim(&acme, "remote").await;
-    let short = token(&acme, &json!({ "job": id, "ttl": 2 })).await;
+    // Long enough to open a stream with it on a busy machine.
+    let short = token(&acme, &json!({ "job": id, "ttl": 5 })).await;
     let mut stream = open(client, id, &short).await;
     assert_eq!(stream.status(), 200);
     eventually(SOON, "the token has expired", async || open(client, id, &short).await.status() != 200).await;

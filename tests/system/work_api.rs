@@ -365,7 +365,7 @@ async fn a_worker_that_left_gets_no_job() {
 
 #[tokio::test]
 async fn a_worker_that_leaves_just_then_keeps_no_job() {
-    let settings = "[jobs]\nlease = \"2s\"\nheartbeat = \"500ms\"\nsweep = \"100ms\"\nmax_wait = \"10m\"";
+    let settings = "[jobs]\nlease = \"5s\"\nheartbeat = \"1s\"\nsweep = \"100ms\"\nmax_wait = \"10m\"";
     let system = System::builder().workers(0).settings(settings).start().await;
     let client = system.client(0);
     let mut ids = Vec::new();
