@@ -40,11 +40,11 @@ async fn with_no_worker_alive_a_job_ends_unclaimed() {
 async fn a_job_claimed_in_time_has_no_queue_limit_any_more() {
     let system = System::builder()
         .workers(0)
-        .settings("[jobs]\nlease = \"3s\"\nheartbeat = \"500ms\"\n")
+        .settings("[jobs]\nlease = \"5s\"\nheartbeat = \"500ms\"\n")
         .start()
         .await;
     let client = system.client(0);
-    let id = client.submit_with(&json!({ "task": "remote", "queueTimeout": 4 })).await;
+    let id = client.submit_with(&json!({ "task": "remote", "queueTimeout": 6 })).await;
     let _lost = Remote::claim(client, "remote").await;
     testkit::eventually(SOON, "attempt 1 is lost", async || client.job(id).await["status"] == "pending")
         .await;
@@ -70,21 +70,24 @@ async fn an_attempt_that_runs_too_long_is_ended_for_good() {
 
 #[tokio::test]
 async fn a_deadline_ends_a_job_in_the_middle_of_an_attempt_and_between_two() {
-    let settings = "[jobs]\nlease = \"2s\"\nheartbeat = \"500ms\"\n";
+    let settings = "[jobs]\nlease = \"4s\"\nheartbeat = \"500ms\"\n";
     let mut system = System::builder().settings(settings).start().await;
     // Once its worker has begun.
     let first = system.client(0).submit("count", json!({ "n": 1 })).await;
     system.client(0).ended(first).await;
-    let body = json!({ "task": "count", "payload": { "n": 600, "seconds": 600 }, "deadline": 4 });
-    let (id, events) = failed(system.client(0), &body, "timeout").await;
+    let client = system.client(0).clone();
+    let middle = json!({ "task": "count", "payload": { "n": 600, "seconds": 600 }, "deadline": 6 });
+    // Time to be claimed late on a busy machine, and to lose a lease after that.
+    let between = json!({ "task": "remote", "deadline": 10 });
+    let ((id, events), (_, of_two), _lost) = tokio::join!(
+        failed(&client, &middle, "timeout"),
+        failed(&client, &between, "timeout"),
+        Remote::claim(&client, "remote")
+    );
     assert_eq!(turns(&events), ["queued", "started", "failed"]);
     testkit::eventually(SOON, "its program is killed", async || programs_of(id, 1).is_empty()).await;
-
-    let client = system.client(0).clone();
-    let body = json!({ "task": "remote", "deadline": 5 });
-    let (ended, _lost) = tokio::join!(failed(&client, &body, "timeout"), Remote::claim(&client, "remote"));
-    assert_eq!(turns(&ended.1), ["queued", "started", "retrying", "failed"]);
-    assert_eq!(data(ended.1.last().unwrap())["error"], "the job did not end within 5 s (deadline)");
+    assert_eq!(turns(&of_two), ["queued", "started", "retrying", "failed"]);
+    assert_eq!(data(of_two.last().unwrap())["error"], "the job did not end within 10 s (deadline)");
 
     let worker = system.workers.pop().unwrap();
     worker.terminate();
