@@ -123,15 +123,15 @@ async fn it_fills_up_under_load_and_recovers_by_itself() {
 
 #[tokio::test]
 async fn a_long_attempt_waits_for_room_and_loses_nothing() {
-    let system = System::builder().settings("[jobs]\nlease = \"5s\"\nheartbeat = \"1s\"\n").start().await;
+    let system = System::builder().settings("[jobs]\nlease = \"7s\"\nheartbeat = \"1s\"\n").start().await;
     let client = system.client(0);
     let mut redis = system.redis.client().await;
-    let id = client.submit("count", json!({ "n": 2 * COUNT, "seconds": 14 })).await;
+    let id = client.submit("count", json!({ "n": 2 * COUNT, "seconds": 16 })).await;
     let browser = client.follow(id);
     testkit::eventually(SOON, "the job is in its middle", async || browser.count() > 5).await;
     limit(&mut redis, 1).await;
     // For longer than a lease: heartbeats are taken all the time.
-    let end = Instant::now() + Duration::from_secs(8);
+    let end = Instant::now() + Duration::from_secs(10);
     while Instant::now() < end {
         assert_eq!(client.job(id).await["status"], "processing");
         sleep(Duration::from_millis(200)).await;

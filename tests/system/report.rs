@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 use whole::{Manner, Middleman, Remote, SOON, System, data, turns};
 
-const SETTINGS: &str = "[jobs]\nsweep = \"100ms\"\nlease = \"3s\"\nheartbeat = \"200ms\"";
+const SETTINGS: &str = "[jobs]\nsweep = \"100ms\"\nlease = \"10s\"\nheartbeat = \"200ms\"";
 
 fn builder(url: impl Into<String>) -> ClientBuilder {
     Client::builder(url).connect_timeout(Duration::from_secs(2))
@@ -156,12 +156,13 @@ async fn what_may_be_recorded_keeps_its_number_whatever_is_refused() {
 async fn heartbeats_start_it_keep_it_and_hear_of_a_cancellation() {
     let system = start().await;
     let client = builder(system.client(0).url("")).build().unwrap();
-    let (id, token) = submit(&client, 3).await;
+    // Longer than the reporter stands still with this test on a busy machine.
+    let (id, token) = submit(&client, 5).await;
     let report = client.report(id, token).heartbeat_every(Duration::from_millis(200));
     let status = async |id: JobId| system.client(1).job(id).await["status"].as_str().unwrap().to_owned();
     testkit::eventually(SOON, "it has started without a word", async || status(id).await == "processing")
         .await;
-    tokio::time::sleep(Duration::from_secs(7)).await;
+    tokio::time::sleep(Duration::from_secs(11)).await;
     assert_eq!(status(id).await, "processing", "two leases later");
     client.cancel(id).await.unwrap();
     assert_eq!(timeout(SOON, report.over()).await.unwrap(), Over::Cancelled);
@@ -172,7 +173,7 @@ async fn heartbeats_start_it_keep_it_and_hear_of_a_cancellation() {
     assert_eq!(turns(&system.client(1).events(id).await), ["queued", "started", "cancelled"]);
 
     // Dropped without an end, it leaves the job to its lease; and whoever comes back too late is told.
-    let (id, token) = submit(&client, 3).await;
+    let (id, token) = submit(&client, 5).await;
     let report = client.report(id, token).heartbeat_every(Duration::from_millis(200));
     report.text("then nothing").await.unwrap();
     drop(report);
