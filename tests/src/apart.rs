@@ -18,8 +18,13 @@ pub struct Apart {
 impl Apart {
     /// Starts one that finds Redis at `url`, with `stream` as its section `[stream]`; ready when this returns.
     pub async fn start(url: &str, stream: &str) -> Self {
+        Self::with(url, "", stream).await
+    }
+
+    /// The same with more lines of the section `[store]`.
+    pub async fn with(url: &str, store: &str, stream: &str) -> Self {
         let config = format!(
-            "[store]\nurl = {url:?}\n[auth]\nanonymous = true\n[stream]\n{stream}\n[tasks.remote]\n[tasks.long]\n"
+            "[store]\nurl = {url:?}\n{store}\n[auth]\nanonymous = true\n[stream]\n{stream}\n[tasks.remote]\n[tasks.long]\n"
         );
         let port = free_port();
         let listen = format!("127.0.0.1:{port}");

@@ -62,7 +62,10 @@ async fn what_waits_to_be_read_is_not_taken_for_lost() {
     const JOBS: usize = 20;
     let system = System::builder().workers(0).start().await;
     // The reads of all logs stand in one line, and each log is often looked at meanwhile.
-    let apart = Apart::start(&system.redis.url(), "reconcile = \"100ms\"\nreads_in_flight = 1").await;
+    let stream = "reconcile = \"100ms\"\nreads_in_flight = 1";
+    // Who waits for an answer longer than usual goes on waiting, so that every connection made anew is one that was thought to lose.
+    let patient = "response_timeout = \"30s\"\npatience = \"1m\"";
+    let apart = Apart::with(&system.redis.url(), patient, stream).await;
     let mut working = tokio::task::JoinSet::new();
     for _ in 0..JOBS {
         let id = system.client(0).submit("remote", Value::Null).await;
