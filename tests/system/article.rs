@@ -247,7 +247,8 @@ async fn an_event_source_outlives_its_gateway_without_a_second_job() {
     let mut system = serving("count").start().await;
     let options =
         FollowOptions { max_retry: Duration::from_millis(300), deadline: 2 * SOON, ..Default::default() };
-    let url = system.client(0).url("/api/process-sse?data=%7B%22n%22%3A60%2C%22seconds%22%3A3%7D");
+    // It takes longer than a busy machine stands still before the gateway is killed.
+    let url = system.client(0).url("/api/process-sse?data=%7B%22n%22%3A60%2C%22seconds%22%3A8%7D");
     let browser = follow(url, options);
     eventually(SOON, "the bar moves", async || browser.count() > 5).await;
     system.gateways[0].kill();

@@ -7,9 +7,9 @@ use whole::{SOON, System, assert_counted_at_once, brief, frames};
 
 const COUNT: u64 = 60;
 
-/// A job of five seconds, in its middle, and a browser that follows it.
+/// A job of some seconds, more than a busy machine stands still, in its middle, and a browser that follows it.
 async fn middle(system: &System) -> (JobId, Follower) {
-    let id = system.client(0).submit("count", json!({ "n": COUNT, "seconds": 5 })).await;
+    let id = system.client(0).submit("count", json!({ "n": COUNT, "seconds": 8 })).await;
     let browser = system.client(0).follow(id);
     testkit::eventually(SOON, "the job is in its middle", async || browser.count() > 10).await;
     (id, browser)

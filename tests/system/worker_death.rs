@@ -7,6 +7,8 @@ use whole::{Remote, SOON, System, assert_counted, data, programs_of, repository,
 
 const LEASE: &str = "[jobs]\nlease = \"5s\"\nheartbeat = \"1s\"\n";
 const COUNT: u64 = 30;
+/// How long a job takes that is to be met in its middle: longer than a busy machine stands still.
+const SECONDS: u64 = 8;
 
 /// The one event of that name.
 fn the(name: &str, events: &[testkit::sse::Event]) -> Value {
@@ -19,7 +21,7 @@ fn the(name: &str, events: &[testkit::sse::Event]) -> Value {
 #[tokio::test]
 async fn a_killed_workers_job_is_finished_by_another() {
     let mut system = System::builder().settings(LEASE).start().await;
-    let id = system.client(0).submit("count", json!({ "n": COUNT, "seconds": 5 })).await;
+    let id = system.client(0).submit("count", json!({ "n": COUNT, "seconds": SECONDS })).await;
     let browser = system.client(0).follow(id);
     testkit::eventually(SOON, "the job is in its middle", async || browser.count() > 10).await;
     system.start_worker();
@@ -56,7 +58,7 @@ async fn the_last_attempt_that_is_lost_ends_the_job() {
 async fn a_worker_that_shuts_down_gives_its_attempt_back_and_that_does_not_count() {
     let mut system =
         System::builder().settings("[worker]\ngrace = \"0s\"\nkill_after = \"1s\"\n").start().await;
-    let payload = json!({ "n": COUNT, "seconds": 5 });
+    let payload = json!({ "n": COUNT, "seconds": SECONDS });
     let body = json!({ "task": "count", "payload": payload, "maxAttempts": 1 });
     let id = system.client(0).submit_with(&body).await;
     let browser = system.client(0).follow(id);
