@@ -12,7 +12,8 @@ async fn an_old_stream_is_closed_with_a_short_retry_and_its_client_goes_on() {
     let settings = "[stream]\nmax_age = \"2s\"\nheartbeat = \"500ms\"\nheartbeat_jitter = \"100ms\"";
     let system = System::builder().gateways(2).settings(settings).start().await;
     let (a, b) = (system.client(0), system.client(1));
-    let id = a.submit("count", json!({ "n": 60, "seconds": 8 })).await;
+    // Long enough for some closes, though the machine may stand still for a while.
+    let id = a.submit("count", json!({ "n": 60, "seconds": 12 })).await;
     let followers = [a.follow(id), a.follow_also(id, &[b]), b.follow_also(id, &[a])];
 
     let mut old = RawStream::open(&b.events_url(id), &[]).await;
@@ -49,7 +50,8 @@ async fn end_of(mut stream: SseStream) -> (Instant, Option<Duration>, bool) {
 
 #[tokio::test]
 async fn a_gateway_that_stops_closes_its_streams_one_after_the_other_and_exits_with_zero() {
-    let system = System::builder().gateways(2).workers(0).settings("[stream]\ndrain = \"4s\"").start().await;
+    // What is to be seen of the drain must not pass while a busy machine stands still.
+    let system = System::builder().gateways(2).workers(0).settings("[stream]\ndrain = \"8s\"").start().await;
     let (a, b) = (system.client(0), system.client(1));
     let id = a.submit("remote", Value::Null).await;
     let worker = Remote::claim(b, "remote").await;
@@ -110,7 +112,7 @@ async fn a_gateway_that_stops_closes_its_streams_one_after_the_other_and_exits_w
 
 #[tokio::test]
 async fn a_gateway_that_stops_serves_those_that_come_while_it_drains() {
-    let system = System::builder().gateways(2).workers(0).settings("[stream]\ndrain = \"3s\"").start().await;
+    let system = System::builder().gateways(2).workers(0).settings("[stream]\ndrain = \"8s\"").start().await;
     let (a, b) = (system.client(0), system.client(1));
     let id = a.submit("remote", Value::Null).await;
     let worker = Remote::claim(b, "remote").await;

@@ -95,7 +95,8 @@ async fn who_reconnects_all_the_time_loses_and_repeats_nothing() {
     let client = system.client(0);
     let mut jobs = Vec::new();
     for _ in 0..6 {
-        jobs.push(client.submit("count", json!({ "n": 40, "seconds": 8 })).await);
+        // Long enough for many visits, though a busy machine may stand still in some of them.
+        jobs.push(client.submit("count", json!({ "n": 40, "seconds": 14 })).await);
     }
     let options = FollowOptions {
         also: vec![system.client(1).url(&path(&jobs))],
