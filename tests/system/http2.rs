@@ -102,7 +102,8 @@ async fn many_streams_on_one_connection_and_others_beside_it() {
         others.push(client.follow(id));
         jobs.push(Remote::claim(client, "remote").await);
     }
-    assert_eq!(client.count("jobcast_open_streams").await, 60);
+    testkit::eventually(SOON, "all are open", async || client.count("jobcast_open_streams").await == 60)
+        .await;
     for n in 0..20 {
         for job in &jobs {
             job.output(json!([n, "x".repeat(1000)])).await;
@@ -135,7 +136,8 @@ async fn many_streams_on_one_connection_and_others_beside_it() {
     system.nothing_grows().await;
 }
 
-const STALL: &str = "[stream]\nring_log = \"64 KiB\"\nstall = \"2s\"\n[tasks.long]\nlog_bytes = \"64 MiB\"";
+/// Longer than those who read stand still with the test on a busy machine.
+const STALL: &str = "[stream]\nring_log = \"64 KiB\"\nstall = \"6s\"\n[tasks.long]\nlog_bytes = \"64 MiB\"";
 
 #[tokio::test]
 async fn who_takes_nothing_is_reset_alone_and_comes_back() {
@@ -162,7 +164,10 @@ async fn who_takes_nothing_is_reset_alone_and_comes_back() {
     let ((), all) = tokio::join!(write, quick.collect_to_end(2 * SOON));
     let truth = Behind::of(&system, id).await.frames().await;
     assert_eq!(frames(&all), truth, "the quick one isn't held up");
-    assert_eq!(client.count("jobcast_open_streams").await, 1);
+    testkit::eventually(SOON, "the idle one is left", async || {
+        client.count("jobcast_open_streams").await == 1
+    })
+    .await;
 
     let mut events = slow.collect_to_end(SOON).await;
     assert!(slow.ended.as_ref().unwrap().is_err(), "it was reset");
@@ -201,8 +206,11 @@ async fn a_window_that_is_never_opened_holds_nothing_for_long() {
         }
         reset.sort_unstable();
         assert_eq!(reset, [1, 3], "{window}");
-        assert_eq!(client.count("jobcast_streams_stalled_total").await, before + 2);
-        assert_eq!(client.count("jobcast_open_streams").await, 0);
+        testkit::eventually(SOON, "both are counted, and none is left", async || {
+            client.count("jobcast_streams_stalled_total").await == before + 2
+                && client.count("jobcast_open_streams").await == 0
+        })
+        .await;
     }
     client.post(&format!("/api/jobs/{id}/cancel"), &json!({})).await;
     system.nothing_grows().await;
@@ -210,7 +218,8 @@ async fn a_window_that_is_never_opened_holds_nothing_for_long() {
 
 #[tokio::test]
 async fn a_gateway_that_stops_sends_its_clients_elsewhere_and_loses_nothing() {
-    let settings = "[stream]\ndrain = \"4s\"\nheartbeat = \"1s\"\nheartbeat_jitter = \"0s\"";
+    // What is spread over the drain must not be seen all at once by a test that stood still for a while.
+    let settings = "[stream]\ndrain = \"8s\"\nheartbeat = \"1s\"\nheartbeat_jitter = \"0s\"";
     let system = System::builder().gateways(2).workers(0).settings(settings).start().await;
     let (a, b) = (system.client(0).clone(), system.client(1).clone());
     let id = a.submit("remote", Value::Null).await;
@@ -247,7 +256,7 @@ async fn a_gateway_that_stops_sends_its_clients_elsewhere_and_loses_nothing() {
     assert!(goaway < last, "before its streams are closed: {goaway:?}");
     assert!(http2.ended_within(SOON).await.is_ok(), "in order");
     assert!(system.gateways[0].wait_exit(SOON).await.success());
-    assert!(began.elapsed() < Duration::from_secs(14), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(18), "{:?}", began.elapsed());
     worker.complete(Value::Null).await;
     let truth = Behind::of(&system, id).await.frames().await;
     let http2 = Http2::connect(&b).await;
@@ -275,7 +284,7 @@ async fn who_is_cut_again_and_again_misses_and_repeats_nothing() {
                 events.push(event);
             }
         };
-        if tokio::time::timeout(Duration::from_millis(500), reading).await.is_ok() {
+        if tokio::time::timeout(Duration::from_millis(250), reading).await.is_ok() {
             break;
         }
         cuts += 1;
@@ -288,17 +297,19 @@ async fn who_is_cut_again_and_again_misses_and_repeats_nothing() {
 
 #[tokio::test]
 async fn an_old_connection_is_left_and_what_is_under_way_on_it_goes_on() {
-    let settings = "[stream]\nmax_age = \"10s\"\nheartbeat = \"500ms\"\nheartbeat_jitter = \"0s\"";
+    let settings = "[stream]\nmax_age = \"14s\"\nheartbeat = \"500ms\"\nheartbeat_jitter = \"0s\"";
     let system = System::builder().workers(0).settings(settings).start().await;
     let client = system.client(0);
     let id = client.submit("remote", Value::Null).await;
     let mut http2 = Http2::connect(client).await;
-    tokio::time::sleep(Duration::from_secs(6)).await;
+    // The connection is left when it is 11 to 14 s old, and the stream is closed at the same age of its own. On a busy machine each
+    // may be late by some seconds.
+    tokio::time::sleep(Duration::from_secs(7)).await;
     let mut stream = http2.stream(id).await;
     let submitted = Instant::now();
     testkit::eventually(SOON, "GOAWAY", async || !http2.takes_more().await).await;
     assert!(
-        submitted.elapsed() < Duration::from_secs(8),
+        submitted.elapsed() < Duration::from_secs(11),
         "before the stream is old: {:?}",
         submitted.elapsed()
     );
