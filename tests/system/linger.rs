@@ -49,6 +49,13 @@ async fn fifty_streams_are_one_subscription_and_none_is_left() {
     for streams in &mut all {
         streams.truncate(20);
     }
+    for client in &system.clients {
+        // Who leaves unnoticed is still told what comes.
+        testkit::eventually(SOON, "those that left are noticed", async || {
+            client.count("jobcast_open_streams").await == 20
+        })
+        .await;
+    }
     let worker = Remote::claim(system.client(1), "remote").await;
     assert_eq!(worker.job(), id, "the older one comes first");
     worker.outputs(1..=3).await;
@@ -138,6 +145,9 @@ async fn a_poll_that_waits_leaves_nothing_either() {
         system.redis.shard_channels().await.is_empty()
     })
     .await;
-    assert_eq!(client.count("jobcast_followed_logs").await, 0);
+    testkit::eventually(SOON, "nothing is followed", async || {
+        client.count("jobcast_followed_logs").await == 0
+    })
+    .await;
     system.nothing_grows().await;
 }
