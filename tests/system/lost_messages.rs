@@ -56,9 +56,9 @@ async fn every_20th_live_message_and_each_jobs_last_one_are_lost() {
 /// A log of which something was just heard isn't looked at, but that puts nothing off: what is lost right after it is found in time.
 #[tokio::test]
 async fn the_last_message_of_a_busy_job_is_found_within_one_reconcile() {
-    let reconcile = Duration::from_secs(4);
+    let reconcile = Duration::from_secs(8);
     let system = System::builder().workers(0).start().await;
-    let (apart, proxy) = Apart::proxied(&system, "reconcile = \"4s\"").await;
+    let (apart, proxy) = Apart::proxied(&system, "reconcile = \"8s\"").await;
     proxy.drop_messages(|_, entry| entry.ends_with(b"\"lost\"}"));
     let id = system.client(0).submit("remote", Value::Null).await;
     let worker = Remote::claim(system.client(0), "remote").await;
@@ -73,7 +73,8 @@ async fn the_last_message_of_a_busy_job_is_found_within_one_reconcile() {
     assert_eq!(next().await.event, "output");
     let took = lost.elapsed();
     assert_eq!(proxy.messages_dropped(), 1);
-    assert!(took < reconcile + Duration::from_secs(1), "{took:?}");
+    // Almost two would be far more, and a busy machine may stand still for some seconds.
+    assert!(took < reconcile * 3 / 2, "{took:?}");
     assert_eq!(apart.client.count("jobcast_reconciled_losses_total").await, 1);
     worker.complete(Value::Null).await;
     system.nothing_grows().await;
