@@ -24,6 +24,11 @@ fn quick(url: impl Into<String>) -> ClientBuilder {
         .stream_again(s(2))
 }
 
+/// One that waits for whatever a busy machine holds up: where polls must tell nothing.
+fn patient(url: impl Into<String>) -> ClientBuilder {
+    quick(url).heartbeat(SOON).connect_timeout(SOON).first_byte(SOON)
+}
+
 const HEARTBEAT: &str = "[stream]\nheartbeat = \"1s\"\nheartbeat_jitter = \"100ms\"\nretry = \"200ms\"\n";
 
 fn submit(task: &str, payload: &Value) -> Submit {
@@ -274,7 +279,7 @@ async fn a_submission_waits_for_the_end_if_asked() {
 #[tokio::test]
 async fn a_following_begins_where_it_is_told() {
     let system = System::builder().start().await;
-    let client = quick(system.client(0).url("")).build().unwrap();
+    let client = patient(system.client(0).url("")).build().unwrap();
     let job = client.submit(&submit("count", &json!({ "n": 5 })).wait(SOON)).await.unwrap().job.unwrap();
     let all = rest(&mut client.follow(job.id, Start::BEGINNING)).await;
     assert_counted(&all, 5);
@@ -292,7 +297,7 @@ async fn a_following_begins_where_it_is_told() {
 #[tokio::test]
 async fn lost_history_is_told() {
     let system = System::builder().start().await;
-    let client = quick(system.client(0).url("")).build().unwrap();
+    let client = patient(system.client(0).url("")).build().unwrap();
     let job = client.submit(&submit("count", &json!({ "n": 5 })).wait(SOON)).await.unwrap().job.unwrap();
     let all = rest(&mut client.follow(job.id, Start::BEGINNING)).await;
     Behind::of(&system, job.id).await.trim(4).await;
@@ -451,7 +456,7 @@ async fn a_feed_is_told_once_whatever_breaks_and_goes_on_from_any_cursor() {
         assert_eq!(by_job(&whole), by_job(&truth), "after {n}");
     }
 
-    let mut now = client.follow_feed(FeedStart::Now);
+    let mut now = patient(&address).build().unwrap().follow_feed(FeedStart::Now);
     loop {
         match timeout(SOON, now.next()).await.unwrap().unwrap().unwrap() {
             FeedNews::Connection(Connection::Streaming) => {}
