@@ -1,6 +1,7 @@
 //! A system of processes.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use testkit::process::Jobcast;
 use testkit::proxy::Proxy;
@@ -33,6 +34,7 @@ pub struct Builder {
     settings: String,
     store: String,
     topology: Topology,
+    node_timeout: Option<Duration>,
     proxied: bool,
     durable: bool,
     anonymous: bool,
@@ -75,6 +77,7 @@ impl System {
             settings: String::new(),
             store: String::new(),
             topology: Topology::Single,
+            node_timeout: None,
             proxied: false,
             durable: true,
             anonymous: true,
@@ -202,6 +205,12 @@ impl Builder {
         Self { topology: Topology::Cluster, ..self }
     }
 
+    /// After how long a silent node of the Cluster is thought dead, where that isn't to be soon.
+    #[must_use]
+    pub fn node_timeout(self, node_timeout: Duration) -> Self {
+        Self { node_timeout: Some(node_timeout), ..self }
+    }
+
     /// Redis is a primary with two replicas, behind three Sentinels.
     #[must_use]
     pub fn sentinel(self) -> Self {
@@ -225,7 +234,12 @@ impl Builder {
         match self.topology {
             Topology::Single => Redis::Single(RedisServer::builder().append_only(self.durable).start().await),
             Topology::Cluster => {
-                Redis::Cluster(RedisCluster::builder().append_only(self.durable).start().await)
+                let cluster = RedisCluster::builder().append_only(self.durable);
+                let cluster = match self.node_timeout {
+                    Some(node_timeout) => cluster.node_timeout(node_timeout),
+                    None => cluster,
+                };
+                Redis::Cluster(cluster.start().await)
             }
             Topology::Sentinel => {
                 Redis::Sentinel(SentinelSet::builder().append_only(self.durable).start().await)
