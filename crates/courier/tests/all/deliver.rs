@@ -155,9 +155,12 @@ async fn what_bad_receivers_do_ends_in_time_and_is_told() {
         (Bad::Floods, Delivered, ""),
     ] {
         let receiver = BadReceiver::start(bad).await;
-        // Those that come to an end by themselves have time for it.
-        let is_endless = matches!(bad, Bad::Silent | Bad::DripsHead | Bad::DripsBody);
-        let timeout = if is_endless { Duration::from_secs(2) } else { once.timeout };
+        // Those that come to an end by themselves have time for it, and so has a head that is to come.
+        let timeout = match bad {
+            Bad::Silent | Bad::DripsHead => Duration::from_secs(2),
+            Bad::DripsBody => Duration::from_secs(5),
+            _ => once.timeout,
+        };
         let courier = bench.courier(Options { timeout, ..once.clone() });
         let id = bench.ended(&receiver.url()).await;
         let delivery = bench.reaches(id, status).await;
