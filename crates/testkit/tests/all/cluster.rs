@@ -50,12 +50,13 @@ async fn clients_are_told_the_proxies_alone() {
 
 #[tokio::test]
 async fn one_that_clients_do_not_reach_is_no_dead_one() {
-    let cluster = RedisCluster::builder().node_timeout(Duration::from_secs(3)).start().await;
+    // Longer than a node stands still by itself on a busy machine.
+    let cluster = RedisCluster::builder().node_timeout(Duration::from_secs(5)).start().await;
     cluster.cut(0);
     let behind = |n: usize| cluster.nodes()[n].client();
-    // Its replica still hears from it, though its node timeout has passed three times.
+    // Its replica still hears from it, though its node timeout has passed twice.
     let () = behind(0).await.set("{0.325}", 1).await.unwrap();
-    tokio::time::sleep(Duration::from_secs(9)).await;
+    tokio::time::sleep(Duration::from_secs(11)).await;
     cluster.check_healthy().await.unwrap();
     let () = behind(0).await.set("{0.325}", 2).await.unwrap();
     assert_eq!(cluster.primary_of(0).await, 0);
@@ -132,7 +133,8 @@ async fn a_move_goes_on_after_the_receiver_was_away() {
         tokio::time::sleep(Duration::from_millis(500)).await;
         cluster.restart(1).await;
     };
-    let (moved, ()) = tokio::join!(cluster.migrate_slot(slot, 1, Duration::from_secs(2)), breaking);
+    // It is still under way then, though the machine may stand still for a while.
+    let (moved, ()) = tokio::join!(cluster.migrate_slot(slot, 1, Duration::from_secs(5)), breaking);
     let moved = moved.unwrap();
     assert!(moved.failures > 0, "{moved:?}");
     cluster.wait_healthy().await;

@@ -158,7 +158,8 @@ async fn stops_at_its_deadline() {
     let server = Script::start(vec![stream(&event(1, "queued"))]).await;
     let proxy = Proxy::start(&server.addr).await;
     let retry = Duration::from_millis(10);
-    let options = FollowOptions { retry, deadline: Duration::from_millis(300), ..FollowOptions::default() };
+    // Not before the first event has come, on a busy machine too.
+    let options = FollowOptions { retry, deadline: Duration::from_secs(4), ..FollowOptions::default() };
     let follower = follow(format!("http://{}/", proxy.addr()), options);
     testkit::eventually(LONG, "the first event", async || follower.count() == 1).await;
     proxy.refuse();
