@@ -149,6 +149,7 @@ async fn what_may_be_recorded_keeps_its_number_whatever_is_refused() {
     middleman.set(Manner::Pass);
     report.text("4").await.unwrap();
     assert_eq!(texts().await, json!(["1", "2", "3", "4"]));
+    report.complete(&json_of(json!(null))).await.unwrap();
     system.nothing_grows().await;
 }
 
