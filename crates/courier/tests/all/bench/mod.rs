@@ -46,7 +46,9 @@ impl Bench<RedisCluster> {
     /// On a Cluster in which nobody takes over from a primary that dies.
     pub async fn on_cluster() -> Self {
         let server = RedisCluster::builder().replicas(0).append_only(false).node_timeout(LONG).start().await;
-        let store = store(&server.url());
+        let options = StoreOptions::new(Target::parse(&server.url()).unwrap());
+        // Impatient with the primary that is gone.
+        let store = Store::new(StoreOptions { patience: Duration::from_secs(1), ..options });
         Self { server, store }
     }
 }
