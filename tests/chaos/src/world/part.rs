@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,6 +11,9 @@ use testkit::process::Jobcast;
 use tokio::time::{Instant, sleep};
 
 use crate::record::{Role, Target};
+
+/// The number of the signal, which POSIX fixes.
+const SIGTERM: i32 = 15;
 
 /// One part of the world.
 pub struct Part {
@@ -94,6 +98,7 @@ impl Part {
                 }
                 Some(None) => Some(format!("it didn't end within {limit:?} of SIGTERM")),
                 Some(Some(status)) if status.success() => None,
+                Some(Some(status)) if status.signal() == Some(SIGTERM) && self.was_silent() => None,
                 Some(Some(status)) => Some(format!("it ended with {status}")),
             };
             if let Some(process) = self.running.lock().take() {
@@ -102,6 +107,11 @@ impl Part {
             }
             return fault;
         }
+    }
+
+    /// Whether it hasn't logged anything: it was still starting, and had nothing that it could lose.
+    fn was_silent(&self) -> bool {
+        self.running.lock().as_ref().is_some_and(|process| process.stderr().is_empty())
     }
 
     /// Whether it ended by itself, and how.
