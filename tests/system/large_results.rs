@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use testkit::redis::{AsyncCommands, cmd};
 use testkit::sse::SseStream;
 use tokio::task::JoinSet;
-use whole::{Remote, SOON, System, data, turns};
+use whole::{RawStream, Remote, SOON, System, data, turns};
 
 const JOBS: usize = 100;
 
@@ -65,6 +65,49 @@ async fn a_hundred_results_of_a_mebibyte_at_once_drop_no_subscription() {
     assert_eq!(reconnects().await, before, "no connection was lost");
     for client in &system.clients {
         assert_eq!(client.count("jobcast_reconciled_losses_total").await, 0);
+    }
+    system.nothing_grows().await;
+}
+
+/// The most that a process ever took, in MiB.
+fn peak(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() / 1024
+}
+
+#[tokio::test]
+async fn a_stream_that_begins_with_many_large_snapshots_holds_one_at_a_time() {
+    const OF_ONE: usize = 20;
+    const STREAMS: usize = 8;
+    // The first gateway makes them; the second one is looked at.
+    let system = System::builder().gateways(2).workers(0).start().await;
+    let mut ids = Vec::new();
+    for _ in 0..OF_ONE {
+        ids.push(system.client(0).submit("remote", Value::Null).await);
+        Remote::claim(system.client(0), "remote").await.complete(large()).await;
+    }
+    let before = peak(system.gateways[1].pid());
+    let jobs: String = ids.iter().map(|id| format!("job={id}&")).collect();
+    let url = system.client(1).url(&format!("/api/events?{jobs}from=now"));
+    let mut streams = Vec::new();
+    for _ in 0..STREAMS {
+        // In the middle of its first snapshot.
+        let mut stream = RawStream::with_buffer(&url, &[], Some(4096)).await;
+        stream.take(64 * 1024).await;
+        streams.push(stream);
+    }
+    let took = peak(system.gateways[1].pid()) - before;
+    let all = (STREAMS * OF_ONE) as u64;
+    assert!(took < all / 2, "{took} MiB for {STREAMS} streams of {OF_ONE} MiB each");
+    for (n, stream) in streams.into_iter().enumerate() {
+        let events = { stream }.events_to_end().await;
+        assert_eq!(events.len(), OF_ONE, "stream {n}");
+        for (event, id) in events.iter().zip(&ids) {
+            let told = data(event);
+            assert_eq!((event.event.as_str(), &told["jobId"]), ("snapshot", &json!(id)));
+            assert_eq!(told["job"]["result"], large());
+        }
     }
     system.nothing_grows().await;
 }

@@ -1,5 +1,6 @@
 //! The stream of several jobs.
 
+use std::mem;
 use std::time::Duration;
 
 use axum::extract::rejection::QueryRejection;
@@ -9,10 +10,11 @@ use axum::response::Response;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use model::several::{ListHash, Seen, decode, encode};
 use model::stream_token::MAX_JOBS;
-use model::{Job, JobId, LogId, Owner, Position};
+use model::{JobId, LogId, Owner, Position};
 use store::{Peek, StoreError};
+use tokio::time::sleep;
 
-use super::{Look, Start, StartQuery, open};
+use super::{AGAIN, Look, Start, StartQuery, open};
 use crate::App;
 use crate::carrier::stream::{Opened, Source, as_it_is};
 use crate::hub::{Hub, Member, Several, gone_frame, snapshot_frame};
@@ -21,6 +23,8 @@ use crate::problem::Problem;
 
 /// How many of a stream's jobs are asked for at once: a call takes kilobytes while it waits, and many streams come back together.
 const AT_ONCE: usize = 16;
+/// How many bytes of snapshots are told together: no stream holds more of them, and the last one.
+const TOGETHER: usize = 16 << 10;
 
 /// `GET /api/events?job=…&job=…`
 pub(crate) async fn several(
@@ -78,6 +82,8 @@ struct Place {
     job: JobId,
     /// How far it was told.
     seen: Seen,
+    /// It is there, and the client may see it.
+    exists: bool,
     /// Something of it may follow.
     open: bool,
     /// It is cancelled when nobody has followed it for so long.
@@ -88,14 +94,16 @@ struct Place {
 struct Opening {
     list: ListHash,
     places: Vec<Place>,
+    /// How many of the jobs were looked at: of the others a snapshot is still to come.
+    shown: usize,
     lead: Vec<u8>,
 }
 
 impl Opening {
     fn new(jobs: &[JobId], seen: impl IntoIterator<Item = Seen>) -> Self {
-        let place = |(&job, seen)| Place { job, seen, open: false, within: None };
+        let place = |(&job, seen)| Place { job, seen, exists: false, open: false, within: None };
         let places = jobs.iter().zip(seen).map(place).collect();
-        Self { list: ListHash::of_jobs(jobs), places, lead: Vec::new() }
+        Self { list: ListHash::of_jobs(jobs), places, shown: 0, lead: Vec::new() }
     }
 
     /// The id of a frame that is told now.
@@ -110,24 +118,72 @@ impl Opening {
         self.lead.extend_from_slice(&frame);
     }
 
-    /// What all of it comes to.
-    fn look(self, hub: &Hub) -> Look {
-        let Self { list, places, lead } = self;
-        let is_open = places.iter().any(|place| place.open);
-        let lead = Some(lead).filter(|lead| !lead.is_empty()).map(Into::into);
-        if !is_open && lead.is_none() {
-            return Look::Seen;
+    /// Adds snapshots of the next jobs, as many as are told together. After an error it goes on where it was.
+    async fn show(&mut self, app: &App) -> Result<(), StoreError> {
+        while self.shown < self.places.len() && self.lead.len() < TOGETHER {
+            self.show_next(app).await?;
+            self.shown += 1;
         }
-        let member = |Place { job, seen, open, within }| {
+        Ok(())
+    }
+
+    async fn show_next(&mut self, app: &App) -> Result<(), StoreError> {
+        let index = self.shown;
+        let Place { job, exists, .. } = self.places[index];
+        let Some(job) = (if exists { app.store().job(job).await? } else { None }) else {
+            self.gone(index);
+            return Ok(());
+        };
+        let place = &mut self.places[index];
+        place.seen = Seen::UpTo(job.last_event);
+        place.within = job.cancel_on_disconnect;
+        place.open = !job.status.is_terminal();
+        let json = app.hub().snapshot(job).map_err(|error| StoreError::Unreadable(error.to_string()))?;
+        let frame = snapshot_frame(&json, self.id());
+        self.lead.extend_from_slice(&frame);
+        Ok(())
+    }
+
+    /// What all of it comes to.
+    fn look(self, app: &App) -> Look {
+        let is_open = self.shown < self.places.len() || self.places.iter().any(|place| place.open);
+        if is_open || !self.lead.is_empty() { Look::Stream(self.opened(app)) } else { Look::Seen }
+    }
+
+    /// What is told now, and what is behind it.
+    fn opened(mut self, app: &App) -> Opened {
+        let lead = Some(mem::take(&mut self.lead)).filter(|lead| !lead.is_empty()).map(Into::into);
+        let source = if self.shown < self.places.len() {
+            // A result may be large: the next one is asked for when the client has taken what comes before.
+            Source::Opening(Box::pin(self.go_on(app.clone())))
+        } else {
+            self.source(app.hub())
+        };
+        Opened { lead, source }
+    }
+
+    async fn go_on(mut self, app: App) -> Opened {
+        while let Err(error) = self.show(&app).await {
+            tracing::debug!(%error, "a stream's snapshots wait for Redis");
+            sleep(AGAIN).await;
+        }
+        self.opened(&app)
+    }
+
+    /// What follows the snapshots.
+    fn source(self, hub: &Hub) -> Source {
+        if !self.places.iter().any(|place| place.open) {
+            return Source::Over;
+        }
+        let member = |Place { job, seen, open, within, .. }| {
             if open {
                 Member::open(hub, LogId::Job(job), seen).keeping(within)
             } else {
                 Member::over(LogId::Job(job), seen)
             }
         };
-        let several = || Several::of_jobs(hub, list, places.into_iter().map(member).collect());
-        let source = if is_open { Source::Several(Box::new(several())) } else { Source::Over };
-        Look::Stream(Opened { lead, source })
+        let members = self.places.into_iter().map(member).collect();
+        Source::Several(Box::new(Several::of_jobs(hub, self.list, members)))
     }
 }
 
@@ -141,27 +197,21 @@ async fn look(
         Start::After(seen) => after(app, owner, Opening::new(jobs, seen.iter().copied())).await?,
         Start::Now => now(app, owner, Opening::new(jobs, jobs.iter().map(|_| Seen::NOTHING))).await?,
     };
-    Ok(opening.map_or(Look::Absent, |opening| opening.look(app.hub())))
+    Ok(opening.map_or(Look::Absent, |opening| opening.look(app)))
 }
 
-/// What `asked` finds, in its order, but for what `is_own` says is somebody else's; `None` if nothing is left.
-async fn found<T, F>(
-    asked: impl Iterator<Item = F>,
-    is_own: impl Fn(&T) -> bool,
-) -> Result<Option<Vec<Option<T>>>, StoreError>
-where
-    F: Future<Output = Result<Option<T>, StoreError>>,
-{
-    let all = stream::iter(asked).buffered(AT_ONCE).map_ok(|found| found.filter(&is_own));
+/// What there is of each job, but for what is somebody else's; `None` if nothing is left.
+async fn found(app: &App, owner: &Owner, opening: &Opening) -> Result<Option<Vec<Option<Peek>>>, StoreError> {
+    let jobs: Vec<_> = opening.places.iter().map(|place| place.job).collect();
+    let asked = stream::iter(jobs.into_iter().map(|job| app.store().peek(job)));
+    let all = asked.buffered(AT_ONCE).map_ok(|found| found.filter(|peek| peek.owner == *owner));
     let all: Vec<_> = all.try_collect().await?;
     Ok(Some(all).filter(|all| all.iter().any(Option::is_some)))
 }
 
 /// Where the client goes on from in each of the jobs; `None` if it can see none of them.
 async fn after(app: &App, owner: &Owner, mut opening: Opening) -> Result<Option<Opening>, StoreError> {
-    let jobs: Vec<_> = opening.places.iter().map(|place| place.job).collect();
-    let asked = jobs.into_iter().map(|job| app.store().peek(job));
-    let Some(found) = found(asked, |peek: &Peek| peek.owner == *owner).await? else { return Ok(None) };
+    let Some(found) = found(app, owner, &opening).await? else { return Ok(None) };
     for (index, found) in found.into_iter().enumerate() {
         let place = &mut opening.places[index];
         match (found, place.seen) {
@@ -173,27 +223,17 @@ async fn after(app: &App, owner: &Owner, mut opening: Opening) -> Result<Option<
             }
         }
     }
+    opening.shown = opening.places.len();
     Ok(Some(opening))
 }
 
-/// The same, after a snapshot of each.
+/// The same, after a snapshot of each: with the first of them.
 async fn now(app: &App, owner: &Owner, mut opening: Opening) -> Result<Option<Opening>, StoreError> {
-    let jobs: Vec<_> = opening.places.iter().map(|place| place.job).collect();
-    let asked = jobs.into_iter().map(|job| app.store().job(job));
-    let Some(found) = found(asked, |job: &Job| job.owner == *owner).await? else { return Ok(None) };
-    for (index, found) in found.into_iter().enumerate() {
-        let Some(job) = found else {
-            opening.gone(index);
-            continue;
-        };
-        let place = &mut opening.places[index];
-        place.seen = Seen::UpTo(job.last_event);
-        place.within = job.cancel_on_disconnect;
-        place.open = !job.status.is_terminal();
-        let json = app.hub().snapshot(job).map_err(|error| StoreError::Unreadable(error.to_string()))?;
-        let frame = snapshot_frame(&json, opening.id());
-        opening.lead.extend_from_slice(&frame);
+    let Some(found) = found(app, owner, &opening).await? else { return Ok(None) };
+    for (place, found) in opening.places.iter_mut().zip(found) {
+        place.exists = found.is_some();
     }
+    opening.show(app).await?;
     Ok(Some(opening))
 }
 
