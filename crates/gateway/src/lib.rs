@@ -75,7 +75,7 @@ impl App {
             ring_log: stream.ring_log.as_usize(),
             rings: stream.rings.as_usize(),
             page: stream.page.as_usize(),
-            reads: usize::try_from(stream.reads_in_flight).unwrap_or(usize::MAX),
+            reads: stream.reads_in_flight,
             linger: stream.linger,
             reconcile: stream.reconcile,
             coalesce: stream.coalesce,

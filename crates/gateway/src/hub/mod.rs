@@ -17,6 +17,7 @@ mod keep;
 mod logs;
 mod node;
 mod page;
+mod permits;
 mod plant;
 mod pulse;
 mod read;
@@ -39,8 +40,8 @@ use model::wire::SnapshotReason;
 use model::{Job, JobId, LogId, Owner, Position};
 use parking_lot::Mutex;
 use store::Store;
+use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
-use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -50,6 +51,7 @@ pub(crate) use self::follow::{Follow, Next, WaitFor};
 use self::held::Held;
 use self::logs::Logs;
 use self::node::Node;
+use self::permits::ReadPermits;
 pub(crate) use self::pulse::{Beats, Pulse, Turn};
 pub(crate) use self::reader::{Found, NoPage};
 pub(crate) use self::several::{Member, Several, gone_frame};
@@ -65,8 +67,8 @@ pub(crate) struct HubOptions {
     pub(crate) rings: usize,
     /// About how much one read of a log brings, in bytes.
     pub(crate) page: usize,
-    /// How many reads may be in flight.
-    pub(crate) reads: usize,
+    /// How many reads may be in flight, of all partitions together.
+    pub(crate) reads: u32,
     /// How long a log's subscription outlives its last stream.
     pub(crate) linger: Duration,
     /// How often silent logs are compared with Redis.
@@ -94,7 +96,7 @@ struct Shared {
     kept: Mutex<BTreeMap<(Instant, LogId), Weak<Node>>>,
     /// Those that keep frames for streams that may come.
     warm: Mutex<Vec<Arc<Node>>>,
-    reads: Semaphore,
+    reads: ReadPermits,
     /// Partitions were added.
     grown: Arc<Notify>,
     tasks: TaskTracker,
@@ -135,7 +137,7 @@ impl Hub {
             base_url,
         };
         let (logs, kept, warm) = (Mutex::default(), Mutex::default(), Mutex::default());
-        let (reads, grown) = (Semaphore::new(reads), Arc::default());
+        let (reads, grown) = (ReadPermits::new(reads), Arc::default());
         let held = Held::default();
         Self(Arc::new(Shared { store, options, logs, held, kept, warm, reads, grown, tasks, stop }))
     }
@@ -227,8 +229,7 @@ impl Hub {
 
     /// What follows `position` in `log`, without following it. `None` if there is no such job.
     pub(crate) async fn page(&self, log: &LogId, position: Position) -> Result<Option<Found>, NoPage> {
-        // The semaphore is never closed; without a permit there would only be one read more.
-        let _permit = self.0.reads.acquire().await.ok();
+        let _permit = self.0.permit(log).await;
         self.0.find(log, position).await
     }
 

@@ -151,7 +151,7 @@ impl Node {
     }
 
     async fn read(&self, hub: &Shared, position: Position) -> ReadOutcome {
-        let Ok(_permit) = hub.reads.acquire().await else { return ReadOutcome::Failed };
+        let _permit = hub.permit(&self.log).await;
         match self.page(hub, position).await {
             Ok(Some(page)) => ReadOutcome::Page(page),
             Ok(None) => ReadOutcome::Gone,

@@ -8,6 +8,7 @@ use store::{LogRead, Plant, StoreError, planted};
 
 use super::Shared;
 use super::page::BrokenPage;
+use super::permits::ReadPermit;
 
 /// What Redis has of a log after a position.
 #[derive(Debug)]
@@ -45,6 +46,11 @@ fn is_grave(verdict: Verdict, read: &LogRead) -> bool {
 }
 
 impl Shared {
+    /// Waits until `log` may be read.
+    pub(super) async fn permit(&self, log: &LogId) -> ReadPermit<'_> {
+        self.reads.get(log.partition(), self.store.known_partitions()).await
+    }
+
     /// What follows `position` in `log`, about [`page`](super::HubOptions::page) bytes of it. `None` if there is no such job.
     pub(super) async fn find(&self, log: &LogId, position: Position) -> Result<Option<Found>, NoPage> {
         let mut judged = self.judged(log, position).await?;

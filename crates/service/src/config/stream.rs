@@ -56,7 +56,7 @@ pub struct StreamConfig {
     /// How much of a log one read fetches, in bytes. Default 64 KiB, 1 KiB to 16 MiB.
     #[serde(deserialize_with = "size::<_, KIB, { 16 * MIB }>")]
     pub page: Size,
-    /// How many reads of logs a node has under way at once. Default 64, 1 to 10,000.
+    /// How many reads of logs a node has under way at once; each partition has an equal share, at least one. Default 64, 1 to 10,000.
     #[serde(deserialize_with = "number::<_, _, 1, 10_000>")]
     pub reads_in_flight: u32,
 }
