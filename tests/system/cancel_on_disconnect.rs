@@ -7,7 +7,7 @@ use model::{JobId, Timestamp};
 use serde_json::{Value, json};
 use testkit::sse::SseStream;
 use tokio::time::{Instant, sleep, sleep_until};
-use whole::{Answer, Client, Remote, SOON, System, data, turns};
+use whole::{Answer, Client, RawStream, Remote, SOON, System, data, turns};
 
 /// The shortest that can be asked for.
 const WITHIN: Duration = Duration::from_secs(5);
@@ -175,6 +175,27 @@ async fn a_follower_that_goes_to_another_gateway_keeps_it() {
     system.restart_gateway(0);
     system.wait_gateway(0).await;
     assert_eq!(end_by_feed(&a, id).await["type"], "cancelled");
+    system.nothing_grows().await;
+}
+
+#[tokio::test]
+async fn a_stream_whose_first_snapshots_take_long_keeps_the_jobs_after_them() {
+    let system = System::builder().workers(0).start().await;
+    let client = system.client(0);
+    // More than the system holds on its way to a client that takes nothing.
+    let mut query = String::new();
+    for _ in 0..12 {
+        query += &format!("job={}&", client.submit("remote", json!(null)).await);
+        Remote::claim(client, "remote").await.complete("x".repeat(1_000_000)).await;
+    }
+    let id = submit(client).await;
+    let url = client.url(&format!("/api/events?{query}job={id}&from=now"));
+    let mut stream = RawStream::with_buffer(&url, &[], Some(4096)).await;
+    stream.take(64 * 1024).await;
+    sleep(LONG).await;
+    assert_eq!(client.job(id).await["status"], "pending");
+    drop(stream);
+    assert_eq!(end_by_feed(client, id).await["type"], "cancelled");
     system.nothing_grows().await;
 }
 

@@ -17,7 +17,7 @@ use tokio::time::sleep;
 use super::{AGAIN, Look, Start, StartQuery, open};
 use crate::App;
 use crate::carrier::stream::{Opened, Source, as_it_is};
-use crate::hub::{Hub, Member, Several, gone_frame, snapshot_frame};
+use crate::hub::{Follow, Hub, Member, Several, gone_frame, snapshot_frame};
 use crate::owner::Viewer;
 use crate::problem::Problem;
 
@@ -96,6 +96,8 @@ struct Opening {
     places: Vec<Place>,
     /// How many of the jobs were looked at: of the others a snapshot is still to come.
     shown: usize,
+    /// Those that are cancelled when nobody follows them: until the last snapshot is told, which may take long, somebody does.
+    followed: Vec<Follow>,
     lead: Vec<u8>,
 }
 
@@ -103,7 +105,7 @@ impl Opening {
     fn new(jobs: &[JobId], seen: impl IntoIterator<Item = Seen>) -> Self {
         let place = |(&job, seen)| Place { job, seen, exists: false, open: false, within: None };
         let places = jobs.iter().zip(seen).map(place).collect();
-        Self { list: ListHash::of_jobs(jobs), places, shown: 0, lead: Vec::new() }
+        Self { list: ListHash::of_jobs(jobs), places, shown: 0, followed: Vec::new(), lead: Vec::new() }
     }
 
     /// The id of a frame that is told now.
@@ -230,8 +232,14 @@ async fn after(app: &App, owner: &Owner, mut opening: Opening) -> Result<Option<
 /// The same, after a snapshot of each: with the first of them.
 async fn now(app: &App, owner: &Owner, mut opening: Opening) -> Result<Option<Opening>, StoreError> {
     let Some(found) = found(app, owner, &opening).await? else { return Ok(None) };
-    for (place, found) in opening.places.iter_mut().zip(found) {
-        place.exists = found.is_some();
+    let Opening { places, followed, .. } = &mut opening;
+    for (place, found) in places.iter_mut().zip(found) {
+        let Some(Peek { status, last, cancel_on_disconnect, .. }) = found else { continue };
+        place.exists = true;
+        if cancel_on_disconnect.is_some() && !status.is_terminal() {
+            let follow = app.hub().follow(place.job, last.into());
+            followed.push(follow.keeping(cancel_on_disconnect));
+        }
     }
     opening.show(app).await?;
     Ok(Some(opening))
