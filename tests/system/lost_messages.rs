@@ -74,7 +74,7 @@ async fn the_last_message_of_a_busy_job_is_found_within_one_reconcile() {
     let took = lost.elapsed();
     assert_eq!(proxy.messages_dropped(), 1);
     // Almost two would be far more, and a busy machine may stand still for some seconds.
-    assert!(took < reconcile * 3 / 2, "{took:?}");
+    assert!(took < reconcile * 5 / 4, "{took:?}");
     assert_eq!(apart.client.count("jobcast_reconciled_losses_total").await, 1);
     worker.complete(Value::Null).await;
     system.nothing_grows().await;

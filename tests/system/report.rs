@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use client::{
-    Client, ClientBuilder, JobId, Json, Output, Over, Percent, ReportError, Status, Submit, Submitted, Token,
+    Client, ClientBuilder, JobId, Json, Output, Over, Percent, ReportError, Reporter, Status, Submit,
+    Submitted, Token,
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -30,6 +31,16 @@ fn json_of(value: Value) -> Json {
 
 async fn start() -> System {
     System::builder().gateways(2).workers(0).settings(SETTINGS).start().await
+}
+
+/// Reports of a started external job, which all go through what stands between. Its own heartbeats are out of the way.
+async fn through_a_middleman(system: &System) -> (Middleman, Reporter) {
+    let middleman = Middleman::start(&system.client(0).url(""), Manner::Pass).await;
+    let client = builder(middleman.url()).retry_for(Duration::ZERO).build().unwrap();
+    let (id, token) = submit(&client, 60).await;
+    let report = client.report(id, token).heartbeat_every(Duration::from_mins(10));
+    report.heartbeat().await.unwrap();
+    (middleman, report)
 }
 
 #[tokio::test]
@@ -68,12 +79,7 @@ async fn a_job_of_another_queue_is_reported_from_start_to_end() {
 #[tokio::test]
 async fn lost_answers_write_nothing_twice_and_lose_nothing() {
     let system = start().await;
-    let middleman = Middleman::start(&system.client(0).url(""), Manner::Pass).await;
-    let client = builder(middleman.url()).retry_for(Duration::ZERO).build().unwrap();
-    let (id, token) = submit(&client, 60).await;
-    // Its own heartbeats are out of the way.
-    let report = client.report(id, token).heartbeat_every(Duration::from_mins(10));
-    report.heartbeat().await.unwrap();
+    let (middleman, report) = through_a_middleman(&system).await;
     for n in 1..=6_u32 {
         middleman.set(Manner::LoseAnswers);
         let before = middleman.requests();
@@ -106,7 +112,7 @@ async fn lost_answers_write_nothing_twice_and_lose_nothing() {
         middleman.set(Manner::Pass);
     });
     told.unwrap();
-    let events = system.client(1).events(id).await;
+    let events = system.client(1).events(report.job()).await;
     let texts: Vec<_> = events.iter().map(data).filter_map(|event| event.get("text").cloned()).collect();
     assert_eq!(json!(texts), json!(["1", "2", "3", "4", "5", "6"]));
     assert_eq!(turns(&events), ["queued", "started", "completed"]);
@@ -115,11 +121,8 @@ async fn lost_answers_write_nothing_twice_and_lose_nothing() {
 #[tokio::test]
 async fn what_may_be_recorded_keeps_its_number_whatever_is_refused() {
     let system = start().await;
-    let middleman = Middleman::start(&system.client(0).url(""), Manner::Pass).await;
-    let client = builder(middleman.url()).retry_for(Duration::ZERO).build().unwrap();
-    let (id, token) = submit(&client, 60).await;
-    let report = client.report(id, token).heartbeat_every(Duration::from_mins(10));
-    report.heartbeat().await.unwrap();
+    let (middleman, report) = through_a_middleman(&system).await;
+    let id = report.job();
     let texts = async || {
         let page = system.client(1).request(Method::GET, &format!("/api/jobs/{id}/events"));
         let page = page.header("accept", "application/json").send().await.unwrap();

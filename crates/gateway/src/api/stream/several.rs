@@ -148,8 +148,10 @@ impl Opening {
 
     /// What all of it comes to.
     fn look(self, app: &App) -> Look {
-        let is_open = self.shown < self.places.len() || self.places.iter().any(|place| place.open);
-        if is_open || !self.lead.is_empty() { Look::Stream(self.opened(app)) } else { Look::Seen }
+        match self.opened(app) {
+            Opened { lead: None, source: Source::Over } => Look::Seen,
+            opened => Look::Stream(opened),
+        }
     }
 
     /// What is told now, and what is behind it.
