@@ -1,8 +1,12 @@
 //! Behind Sentinels: the primary dies, stops, or is cut off with all who talk to it. Nobody misses anything untold.
 
+use std::time::Duration;
+
 use serde_json::json;
 use testkit::redis::SentinelSet;
-use whole::{Running, System};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use whole::{Apart, Remote, Running, SOON, System, data, take};
 
 /// Many more jobs at once than there are cores: they mostly wait.
 const WORKERS: &str = "[worker]\nconcurrency = 16\n";
@@ -74,4 +78,38 @@ async fn the_primary_stops() {
 #[tokio::test]
 async fn the_primary_is_cut_off_with_all_its_connections_open() {
     the_primary_is_replaced(SentinelSet::cut, async |set, n| set.heal(n)).await;
+}
+
+/// Only Sentinels and replicas are cut off from the old primary; a gateway that asks no Sentinel, and a worker of its, still write there.
+#[tokio::test]
+async fn a_primary_that_goes_on_after_it_was_replaced_is_left() {
+    let system = System::builder().sentinel().volatile().gateways(1).start().await;
+    let set = system.redis.sentinel();
+    let [old, new] = [0, 1];
+    let side = Apart::start(&format!("redis://{}", set.nodes()[old].addr()), "").await;
+    let client = system.client(0);
+    let id = client.submit("remote", json!(null)).await;
+    let remote = Remote::claim(&side.client, "remote").await;
+    let mut stream = client.stream(id).await;
+    let mut writing = JoinSet::new();
+    // The log is never silent, so it is never compared.
+    writing.spawn(async move {
+        loop {
+            remote.output("more").await;
+            sleep(Duration::from_millis(50)).await;
+        }
+    });
+    take(&mut stream, 10).await;
+    set.name_in_silence(new).await;
+    let mut told = async |name: &str| loop {
+        let event = stream.next_within(SOON).await.expect("the stream goes on");
+        if event.event == name {
+            break data(&event);
+        }
+    };
+    let snapshot = timeout(SOON, told("snapshot")).await.expect("the gateway hears of the new primary");
+    assert_eq!(snapshot["reason"], "rewound");
+    assert!(!writing.is_empty() && writing.try_join_next().is_none(), "the old one goes on");
+    client.post(&format!("/api/jobs/{id}/cancel"), &json!(null)).await;
+    timeout(SOON, told("cancelled")).await.expect("the new one's end is told");
 }

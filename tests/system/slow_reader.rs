@@ -19,10 +19,10 @@ async fn lazy_at(http: Http, url: &str) -> (RawStream, Vec<Event>) {
     (stream, events)
 }
 
-/// Outputs of 1 KB each, in batches.
+/// Outputs of 2 KB each, in batches: together more than twice of what a system holds for who doesn't read (on Linux 4 MB).
 async fn write(worker: &Remote) {
     for batch in 0..OUTPUTS / 100 {
-        worker.outputs((0..100).map(|n| json!([100 * batch + n, "x".repeat(1000)]))).await;
+        worker.outputs((0..100).map(|n| json!([100 * batch + n, "x".repeat(2000)]))).await;
     }
 }
 

@@ -19,6 +19,9 @@ use crate::parts;
 /// The pause between two looks whether the store answers: about a second, jittered.
 const WATCH: Range<Duration> = Duration::from_millis(800)..Duration::from_millis(1200);
 
+/// How long a process may go on with a primary that was replaced, and doesn't know it.
+const CONFIRM: Duration = Duration::from_secs(10);
+
 /// How often the store is asked for a sign of life, as long as everything else that was asked was answered.
 #[derive(Clone, Copy)]
 pub(crate) enum Watch {
@@ -81,6 +84,7 @@ impl Roles {
         let health = Health::following(&self.shutdown);
         let (tasks, stop) = (self.shutdown.tasks(), self.shutdown.soft());
         tasks.spawn(store::sweep_until(store.clone(), parts::sweep_options(config), stop.clone()));
+        tasks.spawn(store::confirm_until(store.clone(), CONFIRM, stop.clone()));
         tasks.spawn(watch(store.clone(), how, health.clone(), stop.clone()));
         if !self.has_asked.swap(true, Ordering::Relaxed) {
             tasks.spawn(warn_of_losses(store.clone(), stop.clone()));

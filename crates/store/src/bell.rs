@@ -65,7 +65,7 @@ impl Store {
                 Some(Ok(Ok(rang))) => rang,
                 Some(Ok(Err(error))) => {
                     // Maybe the server is no longer the primary.
-                    self.router().confirm(keys.slot).await;
+                    self.router().confirm().await;
                     return Err(StoreError::Unavailable(error.to_string()));
                 }
                 Some(Err(_)) => return Err(StoreError::Unavailable("no answer at the bell".into())),

@@ -167,14 +167,14 @@ async fn a_dead_primary_is_replaced_by_its_replica() {
     .await;
     cluster.kill(0);
     assert_eq!(add(&router, 2).await.unwrap(), 2);
-    assert!(router.confirm(keys().slot).await);
+    assert!(router.confirm().await);
     sink.hears_published(&router, job(), "after").await;
     let primary = router.topology().primary_of(keys().slot).await.unwrap();
     assert_eq!(primary.to_string(), cluster.nodes()[3].addr());
 
     // The old one comes back as a replica, and changes nothing.
     cluster.restart(0).await;
-    assert!(router.confirm(keys().slot).await);
+    assert!(router.confirm().await);
     assert_eq!(add(&router, 3).await.unwrap(), 3);
     live.close().await;
 }

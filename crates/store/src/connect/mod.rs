@@ -280,9 +280,9 @@ impl Router {
         }
     }
 
-    /// Finds out anew who the primary of `slot` is, by the word of the Sentinels or of most primaries of the Cluster; later
-    /// calls go there. False if those whose word counts could not be asked, so that what was known stays.
-    pub(crate) async fn confirm(&self, _slot: Slot) -> bool {
+    /// Finds out anew who the primaries are, by the word of the Sentinels or of most primaries of the Cluster; later calls go
+    /// there. False if those whose word counts could not be asked, so that what was known stays.
+    pub(crate) async fn confirm(&self) -> bool {
         timeout_at(Instant::now() + self.shared.patience, self.shared.topology.confirm())
             .await
             .unwrap_or(false)

@@ -57,7 +57,7 @@ async fn the_primary_that_the_sentinel_names_is_used_also_after_a_failover() {
 
     let before = increment(&router).await.unwrap();
     eventually(LONG, "the channel stands", async || sink.standing.load(Ordering::Relaxed) > 0).await;
-    assert!(!router.confirm(slot_of_key("n")).await, "one of two is no majority");
+    assert!(!router.confirm().await, "one of two is no majority");
     let mut follower = replica.client().await;
     eventually(LONG, "the replica has the write", async || {
         cmd("GET").arg("n").query_async::<Option<i64>>(&mut follower).await == Ok(Some(before))

@@ -135,7 +135,7 @@ impl Line {
                 Command::Add(listener) => self.table.add(listener),
                 Command::Remove { channel, id } => self.table.remove(&channel, id),
                 // A barrier's waiter hears that nobody will answer.
-                Command::Barrier { .. } | Command::Rebuild => {}
+                Command::Barrier { .. } | Command::Rebuild | Command::Primary(_) => {}
             }
         }
     }
@@ -216,7 +216,10 @@ impl Line {
                 Command::Rebuild if session.since.elapsed() >= REBUILD_AGE => {
                     return Err(io::Error::other("it was found to lose messages"));
                 }
-                Command::Rebuild => {}
+                Command::Primary(address) if address != self.address => {
+                    return Err(io::Error::other(format!("{address} is the primary now")));
+                }
+                Command::Rebuild | Command::Primary(_) => {}
             }
         }
         Ok(())

@@ -130,6 +130,18 @@ impl Live {
         }
     }
 
+    /// Has the channels of `slot` follow to the primary that was named last.
+    pub(crate) async fn follow_primary(&self, slot: Slot) {
+        self.shared.routes.follow_primary(slot).await;
+    }
+
+    /// The same for all channels.
+    pub(crate) async fn follow_primaries(&self) {
+        for slot in self.shared.routes.slots() {
+            self.shared.routes.follow_primary(slot).await;
+        }
+    }
+
     /// Ends all subscriptions for good; returns when their tasks are done.
     pub async fn close(&self) {
         self.shared.routes.close().await;

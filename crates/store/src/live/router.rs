@@ -31,6 +31,8 @@ pub(super) enum Command {
         done: oneshot::Sender<()>,
     },
     Rebuild,
+    /// Where the slot's primary is, by the word of those whose word counts.
+    Primary(Address),
 }
 
 /// What one connection's task has still to read.
@@ -133,6 +135,18 @@ impl Routes {
             None => return Some(command),
         }
         None
+    }
+
+    /// Tells the connection that carries `slot` where its primary is, as far as that is known.
+    pub(super) async fn follow_primary(&self, slot: Slot) {
+        if let Ok(primary) = self.topology().primary_of(slot).await {
+            drop(self.post(slot, Command::Primary(primary)));
+        }
+    }
+
+    /// All slots that anything is subscribed in.
+    pub(super) fn slots(&self) -> Vec<Slot> {
+        self.state.lock().seats.keys().copied().collect()
     }
 
     /// The slots that `inbox`'s connection carries.

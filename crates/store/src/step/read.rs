@@ -49,14 +49,14 @@ impl Store {
         if let Some(found) = read_peek(self.router().call(keys.slot, &Request::Command(&cmd)).await?)? {
             return Ok(Some(found));
         }
-        self.doubt(&keys).await;
+        self.doubt().await;
         read_peek(self.router().call(keys.slot, &Request::Command(&cmd)).await?)
     }
 
     /// Before it is told that there is nothing, which people take for the last word: a server that comes back from a crash may
     /// know nothing, and not that it was replaced. Where nobody can say who is primary, the one that is known is.
-    async fn doubt(&self, keys: &Keys) {
-        self.router().confirm(keys.slot).await;
+    async fn doubt(&self) {
+        self.router().confirm().await;
     }
 
     /// The newest events of many logs of one partition at once, one try, each with an answer of its own: an error means "not
@@ -77,10 +77,20 @@ impl Store {
         read_tip(log, self.router().call(keys.slot, &Request::Command(&cmd)).await?)
     }
 
-    /// Finds out anew which server holds `partition`: before a client is told that history changed.
+    /// Finds out anew which server holds `partition`, by the word of the Sentinels or of most primaries of the Cluster: before
+    /// a client is told that history changed. Later calls go there, and the partition's live channels follow.
     pub async fn confirm_primary(&self, partition: Partition) {
-        if let Ok(keys) = keys_of(self.prefix(), partition) {
-            self.router().confirm(keys.slot).await;
+        if let Ok(keys) = keys_of(self.prefix(), partition)
+            && self.router().confirm().await
+        {
+            self.live().follow_primary(keys.slot).await;
+        }
+    }
+
+    /// The same for all partitions.
+    pub(crate) async fn confirm_primaries(&self) {
+        if self.router().confirm().await {
+            self.live().follow_primaries().await;
         }
     }
 
@@ -110,7 +120,7 @@ impl Store {
         {
             return Ok(Some(found));
         }
-        self.doubt(&keys).await;
+        self.doubt().await;
         read_fields(job, self.router().call(keys.slot, &Request::Command(&cmd)).await?)
     }
 }

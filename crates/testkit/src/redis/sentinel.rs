@@ -204,6 +204,20 @@ impl SentinelSet {
         self.sentinels[n].launch().await;
     }
 
+    /// Makes replica `n` a primary of its own, and has all Sentinels name it. The old one isn't told, nor its other replicas: it
+    /// goes on for whoever comes to it, as one that is cut off from replicas and Sentinels alone.
+    pub async fn name_in_silence(&self, n: usize) {
+        let promotion = cmd("REPLICAOF").arg("NO").arg("ONE").to_owned();
+        let promoted: RedisResult<()> = promotion.query_async(&mut self.nodes[n].client().await).await;
+        promoted.expect("a replica that runs takes orders");
+        for sentinel in &self.sentinels {
+            sentinel
+                .watch_another(NAME, self.nodes[n].server().port())
+                .await
+                .expect("a Sentinel that runs takes orders");
+        }
+    }
+
     /// The server that most Sentinels call the primary now; waits until there is one.
     pub async fn primary(&self) -> usize {
         let looks = Looks::new(PATIENCE, "most Sentinels name a primary");

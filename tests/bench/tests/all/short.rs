@@ -22,7 +22,9 @@ fn a_short_run_measures_every_figure() {
     for Figure { name, .. } in FIGURES.iter().filter(|figure| !is_left_out(figure.name)) {
         let figure = figures.iter().find(|figure| figure["name"] == *name);
         let figure = figure.unwrap_or_else(|| panic!("{name} isn't there"));
-        assert!(figure["median"].as_f64() > Some(0.0), "{figure}");
+        let median = figure["median"].as_f64().expect("a number");
+        // When a job was made and started is kept in whole milliseconds, and fewer than one is 0.
+        assert!(median > 0.0 || (*name == "idle_start" && median == 0.0), "{figure}");
         assert!(figure["unit"].is_string() && figure["min"].is_f64() && figure["max"].is_f64(), "{figure}");
     }
     let with_a_target = figures.iter().filter(|figure| figure["target"].is_object());

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use super::{ANSWER, PATIENCE};
 use crate::group::{Group, print_tail};
+use crate::redis::node::CLIENTS;
 use crate::redis::server::binary;
 use crate::{Looks, free_port};
 
@@ -71,6 +72,15 @@ impl Watcher {
         let question = cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(name).to_owned();
         let (_host, port): (String, String) = self.connect().await?.send(&question).await?;
         Ok(port)
+    }
+
+    /// Forgets the primary `name`, and calls the one at `port` so.
+    pub(super) async fn watch_another(&self, name: &str, port: u16) -> RedisResult<()> {
+        let forget = cmd("SENTINEL").arg("REMOVE").arg(name).to_owned();
+        self.connect().await?.send::<()>(&forget).await?;
+        let watch =
+            cmd("SENTINEL").arg("MONITOR").arg(name).arg(CLIENTS.to_string()).arg(port).arg(1).to_owned();
+        self.connect().await?.send(&watch).await
     }
 
     /// Looks at servers, and tells the other Sentinels of itself, more often than every 10 s and 2 s: tests need not wait
