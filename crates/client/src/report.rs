@@ -196,7 +196,7 @@ impl Reporter {
 
     /// A sign of life now, beside those that go out by themselves.
     pub async fn heartbeat(&self) -> Result<(), ReportError> {
-        self.inner.repeat("heartbeat", &self.inner.alone()?, &mut 0).await
+        self.inner.repeat("heartbeat", &self.inner.alone()?).await.0
     }
 
     /// The job has ended well. Refused as `batch-gap` if Redis has lost a report that it had answered.
@@ -280,12 +280,11 @@ impl Inner {
         let Some(call) = &mut writes.unanswered else { return Ok(()) };
         let Call { name, body, is_doubtful } = call;
         let was_doubtful = std::mem::replace(is_doubtful, true);
-        let mut tries = 0;
-        let told = self.repeat(name, body, &mut tries).await;
+        let (told, is_repeated) = self.repeat(name, body).await;
         match told {
             Ok(()) => writes.answered += 1,
             // Whether it was recorded is not known.
-            Err(ReportError::Failed(error)) if !is_refusal(&error, was_doubtful || tries > 1) => {
+            Err(ReportError::Failed(error)) if !is_refusal(&error, was_doubtful || is_repeated) => {
                 return Err(error.into());
             }
             Err(error) => {
@@ -297,20 +296,21 @@ impl Inner {
         Ok(())
     }
 
-    /// Sends a call until it is answered, and counts its tries.
-    async fn repeat(&self, name: &str, body: &str, tries: &mut u32) -> Result<(), ReportError> {
+    /// Sends a call until it is answered; what came of it, and whether it was sent more than once.
+    async fn repeat(&self, name: &str, body: &str) -> (Result<(), ReportError>, bool) {
+        let mut is_repeated = false;
         let request = |before: u32| {
-            *tries = before.saturating_add(1);
+            is_repeated = before > 0;
             self.request(name, body)
         };
         let sent = self.client.send_safely_for(PATIENCE, Duration::ZERO, request).await;
-        self.judge(sent.map(|(response, _)| response)).await
+        (self.judge(sent.map(|(response, _)| response)).await, is_repeated)
     }
 
     /// The same with a call that ends the attempt.
     async fn end(&self, name: &str, body: &str) -> Result<(), ReportError> {
         let ending = Ending::begin(&self.is_ending);
-        let ended = self.repeat(name, body, &mut 0).await;
+        let (ended, _) = self.repeat(name, body).await;
         match &ended {
             Ok(()) => drop(self.over.send_replace(Some(Over::Reported))),
             Err(ReportError::Lost(_)) => self.lose(),

@@ -213,7 +213,7 @@ impl From<NoPage> for Problem {
         match error {
             NoPage::Store(error) => error.into(),
             NoPage::Forgotten => Self::NotFound,
-            NoPage::Changed => Self::Unavailable,
+            NoPage::Busy | NoPage::Changed => Self::Unavailable,
             NoPage::Broken(_) | NoPage::Snapshot(_) => {
                 tracing::error!(%error, "a request failed");
                 Self::Internal

@@ -42,7 +42,7 @@ use parking_lot::Mutex;
 use store::Store;
 use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -227,9 +227,11 @@ impl Hub {
         self.0.logs.lock().len()
     }
 
-    /// What follows `position` in `log`, without following it. `None` if there is no such job.
+    /// What follows `position` in `log`, without following it. `None` if there is no such job. Waits for other reads no longer than
+    /// for Redis itself.
     pub(crate) async fn page(&self, log: &LogId, position: Position) -> Result<Option<Found>, NoPage> {
-        let _permit = self.0.permit(log).await;
+        let patience = self.0.store.patience();
+        let _permit = timeout(patience, self.0.permit(log)).await.map_err(|_| NoPage::Busy)?;
         self.0.find(log, position).await
     }
 

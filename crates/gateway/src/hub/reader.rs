@@ -28,6 +28,8 @@ pub(crate) enum NoPage {
     Store(#[from] StoreError),
     #[error(transparent)]
     Broken(#[from] BrokenPage),
+    #[error("too many reads of its partition wait for Redis")]
+    Busy,
     #[error("the job was forgotten while it was read")]
     Forgotten,
     #[error("another server answered than a moment ago: its history isn't the one that was read")]

@@ -14,7 +14,7 @@ use super::super::core::Wake;
 use super::super::node::Node;
 use super::super::page::ReadPage;
 use super::super::read::ReadOutcome;
-use super::super::{Follow, Hub, HubOptions};
+use super::super::{Follow, Hub, HubOptions, NoPage};
 use super::log::{Events, Kind, Log, line};
 
 /// The name of the log `index` of a list.
@@ -128,4 +128,17 @@ fn where_all_hold_too_much_the_largest_gives_and_else_none() {
     let three = Three::new(0);
     three.hub.tick();
     assert_eq!(three.sizes(), [0; 3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_waits_for_other_reads_no_longer_than_for_redis() {
+    let (hub, log) = (hub(1 << 20), name(Kind::Job, 1));
+    let held = hub.0.permit(&log).await;
+    let began = tokio::time::Instant::now();
+    let refused = hub.page(&log, Position::START).await;
+    assert!(matches!(refused, Err(NoPage::Busy)), "{refused:?}");
+    assert!(began.elapsed() < 2 * hub.0.store.patience(), "{:?}", began.elapsed());
+    drop(held);
+    let unreached = hub.page(&log, Position::START).await;
+    assert!(matches!(unreached, Err(NoPage::Store(_))), "the next one may ask: {unreached:?}");
 }
