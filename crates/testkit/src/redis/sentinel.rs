@@ -3,6 +3,7 @@
 mod watcher;
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::time::Duration;
 
 use redis::{FromRedisValue, RedisResult, cmd};
@@ -215,6 +216,13 @@ impl SentinelSet {
                 .watch_another(NAME, self.nodes[n].server().port())
                 .await
                 .expect("a Sentinel that runs takes orders");
+        }
+    }
+
+    /// Copies each Sentinel's log to `folder`, as `sentinel-1.log` and so on, as far as that can be done.
+    pub fn keep_logs(&self, folder: &Path) {
+        for (n, sentinel) in (1..).zip(&self.sentinels) {
+            let _ = std::fs::copy(sentinel.log(), folder.join(format!("sentinel-{n}.log")));
         }
     }
 

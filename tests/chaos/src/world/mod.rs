@@ -168,6 +168,7 @@ impl World {
     pub fn keep_logs(&self, folder: &Path) {
         let log = self.balancer.stderr() + &self.balancer.stdout();
         let _ = std::fs::write(folder.join("balancer.log"), log);
+        self.redis.keep_logs(folder);
         for part in self.parts() {
             part.keep_log();
         }

@@ -1,5 +1,6 @@
 //! Redis in its three forms, as far as the suite asks it.
 
+use std::path::Path;
 use std::time::Duration;
 
 use testkit::redis::{MultiplexedConnection, Node, RedisCluster, RedisServer, SentinelSet, cmd};
@@ -41,6 +42,13 @@ impl Redis {
             Self::Single(server) => server.url(),
             Self::Sentinel(set) => set.url(),
             Self::Cluster(cluster) => cluster.url(),
+        }
+    }
+
+    /// What the Sentinels decided, and why: into files of `folder`.
+    pub(super) fn keep_logs(&self, folder: &Path) {
+        if let Self::Sentinel(set) = self {
+            set.keep_logs(folder);
         }
     }
 

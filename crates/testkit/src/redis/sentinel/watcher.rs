@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use parking_lot::Mutex;
@@ -40,7 +41,7 @@ impl Watcher {
 
     /// Starts it; what it knew it has written in its configuration.
     pub(super) async fn launch(&self) {
-        let log = File::options().create(true).append(true).open(self.folder.path().join(LOG));
+        let log = File::options().create(true).append(true).open(self.log());
         let log = log.expect("the Sentinel's folder can be written");
         let mut command = Command::new(binary());
         command.current_dir(self.folder.path()).args([CONFIG, "--sentinel"]).stdin(Stdio::null());
@@ -60,6 +61,11 @@ impl Watcher {
 
     pub(super) fn addr(&self) -> String {
         format!("127.0.0.1:{}", self.port)
+    }
+
+    /// What it says.
+    pub(super) fn log(&self) -> PathBuf {
+        self.folder.path().join(LOG)
     }
 
     /// What it knows of the primary `name`.
@@ -112,7 +118,7 @@ impl Drop for Watcher {
     fn drop(&mut self) {
         drop(self.process.lock().take());
         if std::thread::panicking() {
-            print_tail(&format!("Sentinel on port {}", self.port), &self.folder.path().join(LOG));
+            print_tail(&format!("Sentinel on port {}", self.port), &self.log());
         }
     }
 }
