@@ -66,7 +66,8 @@ impl SentinelSetBuilder {
     }
 
     /// After how long a silent primary is thought dead; 3 s by default, so that none is replaced because a busy machine let
-    /// it stand still.
+    /// it stand still. Clearly more than 1 s: a Sentinel counts a new primary's silence from the moment in which it hears of it,
+    /// but sends its first PING a second later. With 1 s all of them think it dead just then, and some replace it at once.
     #[must_use]
     pub fn down_after(self, down_after: Duration) -> Self {
         Self { down_after, ..self }

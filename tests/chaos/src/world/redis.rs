@@ -29,8 +29,8 @@ impl Redis {
             Topology::Sentinel => {
                 let replicas = if durability == Durability::Replicated { 1 } else { 2 };
                 let set = SentinelSet::builder().replicas(replicas).append_only(false);
-                // Soon, so that a run of a minute has many failovers: one more, of a primary that stood still, is one more fault.
-                Self::Sentinel(set.down_after(Duration::from_secs(1)).start().await)
+                // Soon, so that a run of a minute has many failovers, and not so soon that one is followed by another for nothing.
+                Self::Sentinel(set.down_after(Duration::from_secs(2)).start().await)
             }
             Topology::Cluster => Self::Cluster(RedisCluster::builder().append_only(false).start().await),
         }
