@@ -65,16 +65,19 @@ def main():
     job, attempt = os.environ["JOBCAST_JOB_ID"], os.environ["JOBCAST_ATTEMPT"]
     target, unfinished = OUT / f"{job}.mp4", OUT / f".{job}-{attempt}.mp4"
 
-    def stopped(signum, _frame):
-        unfinished.unlink(missing_ok=True)
-        signal.signal(signum, signal.SIG_DFL)
-        os.kill(os.getpid(), signum)
+    stopping = False
 
-    signal.signal(signal.SIGTERM, stopped)
+    def stop(_signum, _frame):
+        nonlocal stopping
+        stopping = True  # and no more: ffmpeg may write until it has ended, so its file is removed after that
+
+    signal.signal(signal.SIGTERM, stop)
     say(progress=0, message=f"{source.name} to {width} pixels wide")
     command = ["ffmpeg", "-nostdin", "-v", "error", "-y", "-i", f"file:{source}", "-vf", f"scale={width}:-2",
                "-c:v", "libx264", "-crf", str(crf), "-c:a", "aac", "-progress", "pipe:1", f"file:{unfinished}"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as ffmpeg:
+        if stopping:  # the signal came before there was an ffmpeg to hear it
+            ffmpeg.terminate()
         facts = {}
         for line in ffmpeg.stdout:
             key, _, value = line.strip().partition("=")
@@ -83,7 +86,7 @@ def main():
                 tell(facts, total)
     if ffmpeg.returncode != 0:
         unfinished.unlink(missing_ok=True)
-        fail(f"ffmpeg ended with {ffmpeg.returncode}")
+        fail("stopped" if stopping else f"ffmpeg ended with {ffmpeg.returncode}")
     unfinished.rename(target)
     # One name whoever reads it: from the repository's root.
     path = target.relative_to(HERE.parent.parent).as_posix()
