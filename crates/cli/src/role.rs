@@ -19,7 +19,7 @@ use crate::parts;
 /// The pause between two looks whether the store answers: about a second, jittered.
 const WATCH: Range<Duration> = Duration::from_millis(800)..Duration::from_millis(1200);
 
-/// How long a process may go on with a primary that was replaced, and doesn't know it.
+/// The longest pause before it is asked again who the primaries are, though nothing has failed.
 const CONFIRM: Duration = Duration::from_secs(10);
 
 /// How often the store is asked for a sign of life, as long as everything else that was asked was answered.

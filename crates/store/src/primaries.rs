@@ -1,4 +1,4 @@
-//! Every process asks now and then who the primaries are, though nothing has failed.
+//! Every role asks now and then who the primaries are, though nothing has failed.
 //!
 //! One that was cut off from Sentinels and replicas, and so was replaced, answers whoever still reaches it as before. What it takes will
 //! be thrown away, and what it publishes is of a history that will not be.

@@ -45,7 +45,7 @@ impl Cluster {
         })
     }
 
-    fn known(&self, slot: Slot) -> Option<Address> {
+    pub(crate) fn known(&self, slot: Slot) -> Option<Address> {
         self.map.lock().primary_of(slot.0).cloned()
     }
 

@@ -281,7 +281,7 @@ impl Router {
     }
 
     /// Finds out anew who the primaries are, by the word of the Sentinels or of most primaries of the Cluster; later calls go
-    /// there. False if those whose word counts could not be asked, so that what was known stays.
+    /// there. False if fewer of them answered than it takes; what these knew that was newer is believed all the same.
     pub(crate) async fn confirm(&self) -> bool {
         timeout_at(Instant::now() + self.shared.patience, self.shared.topology.confirm())
             .await

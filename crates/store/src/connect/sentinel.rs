@@ -43,12 +43,15 @@ impl Sentinels {
         if self.known.lock().is_none() {
             self.refresh().await;
         }
-        let known = self.known.lock().as_ref().map(|word| word.primary.clone());
-        known.ok_or_else(|| {
+        self.known_primary().ok_or_else(|| {
             let which = format!("of the {} configured", self.all.len());
             (ErrorKind::MasterNameNotFoundBySentinel, "no Sentinel answers and knows this primary", which)
                 .into()
         })
+    }
+
+    pub(crate) fn known_primary(&self) -> Option<Address> {
+        self.known.lock().as_ref().map(|word| word.primary.clone())
     }
 
     pub(crate) async fn refresh(&self) {

@@ -40,6 +40,15 @@ impl Topology {
         }
     }
 
+    /// The same, asking nobody.
+    pub(crate) fn known_primary_of(&self, slot: Slot) -> Option<Address> {
+        match self {
+            Self::Single(single) => single.primary().ok(),
+            Self::Sentinel(sentinels) => sentinels.known_primary(),
+            Self::Cluster(cluster) => cluster.known(slot),
+        }
+    }
+
     /// A node said that `slot` lives at `to`.
     pub(crate) fn moved(&self, slot: Slot, to: &Address) {
         if let Self::Cluster(cluster) = self {

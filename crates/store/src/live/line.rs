@@ -204,6 +204,8 @@ impl Line {
     }
 
     fn online_commands(&mut self, session: &mut Session) -> io::Result<()> {
+        let mut end = Ok(());
+        // All of them, whatever one of them ends: they are taken, and nobody says them again.
         for command in self.inbox.take() {
             match command {
                 Command::Add(listener) => self.table.add(listener),
@@ -214,15 +216,15 @@ impl Line {
                     }
                 }
                 Command::Rebuild if session.since.elapsed() >= REBUILD_AGE => {
-                    return Err(io::Error::other("it was found to lose messages"));
+                    end = Err(io::Error::other("it was found to lose messages"));
                 }
                 Command::Primary(address) if address != self.address => {
-                    return Err(io::Error::other(format!("{address} is the primary now")));
+                    end = Err(io::Error::other(format!("{address} is the primary now")));
                 }
                 Command::Rebuild | Command::Primary(_) => {}
             }
         }
-        Ok(())
+        end
     }
 }
 

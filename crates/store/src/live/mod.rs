@@ -8,7 +8,7 @@
 //!
 //! It is not redis-rs' connection, because that one takes an unasked-for `sunsubscribe` for the reply to another command.
 //! Nothing but SSUBSCRIBE, SUNSUBSCRIBE and PING is sent here. Whatever is not as it should be (an end, an error, an
-//! unasked-for `sunsubscribe`, silence) ends the connection: all sinks hear [`LiveSink::lost`], the primary is found out
+//! unasked-for `sunsubscribe`, silence; or that another one is the primary now) ends the connection: all sinks hear [`LiveSink::lost`], the primary is found out
 //! anew, and everything is subscribed again.
 
 #[cfg(feature = "bench")]
@@ -131,14 +131,14 @@ impl Live {
     }
 
     /// Has the channels of `slot` follow to the primary that was named last.
-    pub(crate) async fn follow_primary(&self, slot: Slot) {
-        self.shared.routes.follow_primary(slot).await;
+    pub(crate) fn follow_primary(&self, slot: Slot) {
+        self.shared.routes.follow_primary(slot);
     }
 
     /// The same for all channels.
-    pub(crate) async fn follow_primaries(&self) {
+    pub(crate) fn follow_primaries(&self) {
         for slot in self.shared.routes.slots() {
-            self.shared.routes.follow_primary(slot).await;
+            self.shared.routes.follow_primary(slot);
         }
     }
 

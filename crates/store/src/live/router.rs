@@ -31,7 +31,8 @@ pub(super) enum Command {
         done: oneshot::Sender<()>,
     },
     Rebuild,
-    /// Where the slot's primary is, by the word of those whose word counts.
+    /// Where the slot's primary was when this was sent. If that is elsewhere, everybody is found out anew; so an old word costs a
+    /// reconnection, and nothing else.
     Primary(Address),
 }
 
@@ -138,13 +139,13 @@ impl Routes {
     }
 
     /// Tells the connection that carries `slot` where its primary is, as far as that is known.
-    pub(super) async fn follow_primary(&self, slot: Slot) {
-        if let Ok(primary) = self.topology().primary_of(slot).await {
+    pub(super) fn follow_primary(&self, slot: Slot) {
+        if let Some(primary) = self.topology().known_primary_of(slot) {
             drop(self.post(slot, Command::Primary(primary)));
         }
     }
 
-    /// All slots that anything is subscribed in.
+    /// All slots that have a seat: those that anything was ever subscribed in.
     pub(super) fn slots(&self) -> Vec<Slot> {
         self.state.lock().seats.keys().copied().collect()
     }

@@ -133,6 +133,31 @@ async fn leaving_and_coming_back_at_once_loses_nothing() {
 }
 
 #[tokio::test]
+async fn what_is_said_with_what_ends_the_connection_is_done() {
+    let (server, other) = (RedisServer::start().await, RedisServer::start().await);
+    let bench = bench(&server.url());
+    let mut client = server.client().await;
+    let (one, _one_lives) = bench.subscribe(job(1));
+    let (left, left_lives) = bench.subscribe(job(2));
+    one.hears(&["+"]).await;
+    left.hears(&["+"]).await;
+    // All before the connection's task runs again: that the primary is another one, which isn't so, and what comes after it.
+    let elsewhere = Target::parse(&other.url()).unwrap().servers.remove(0);
+    let routes = &bench.live.shared.routes;
+    let slot = keys_of("jc", job(1).partition()).unwrap().slot;
+    assert!(routes.post(slot, Command::Primary(elsewhere)).is_none());
+    let (new, _new_lives) = bench.subscribe(job(3));
+    drop(left_lives);
+    one.hears(&["+", "-", "+"]).await;
+    new.hears(&["+"]).await;
+    for n in 1..=3 {
+        assert_eq!(publish(&mut client, job(n), "x").await, i64::from(n != 2), "{n}");
+    }
+    one.hears(&["+", "-", "+", "x"]).await;
+    new.hears(&["+", "x"]).await;
+}
+
+#[tokio::test]
 async fn a_channel_that_nobody_wants_is_left() {
     let server = RedisServer::start().await;
     let bench = bench(&server.url());

@@ -80,18 +80,16 @@ impl Store {
     /// Finds out anew which server holds `partition`, by the word of the Sentinels or of most primaries of the Cluster: before
     /// a client is told that history changed. Later calls go there, and the partition's live channels follow.
     pub async fn confirm_primary(&self, partition: Partition) {
-        if let Ok(keys) = keys_of(self.prefix(), partition)
-            && self.router().confirm().await
-        {
-            self.live().follow_primary(keys.slot).await;
+        if let Ok(keys) = keys_of(self.prefix(), partition) {
+            self.router().confirm().await;
+            self.live().follow_primary(keys.slot);
         }
     }
 
     /// The same for all partitions.
     pub(crate) async fn confirm_primaries(&self) {
-        if self.router().confirm().await {
-            self.live().follow_primaries().await;
-        }
+        self.router().confirm().await;
+        self.live().follow_primaries();
     }
 
     /// The entries of `log` after `seq`, up to about `max_bytes` of them and at least one, with what
